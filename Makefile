@@ -1,0 +1,33 @@
+# make demo    a model comes up on this machine and answers a chat        (ONCE=1: stop after the answer)
+# make test    every test; sets up what the tests need                    (make test-unit: needs nothing but Rust)
+# make check   what a change must pass: formatting, lints, layers, sizes, generated files, every test
+# make bench   measures, beside nginx
+
+.PHONY: demo test test-unit check bench setup clean
+
+CARGO ?= cargo
+KTHENA := $(or $(CARGO_TARGET_DIR),target)/release/kthena
+
+demo:
+	$(CARGO) build --release --package kthena
+	KTHENA=$(KTHENA) examples/demo.sh $(if $(ONCE),--once)
+
+setup:
+	tests/setup.sh
+
+test: setup
+	$(CARGO) test --workspace
+
+test-unit:
+	$(CARGO) test --workspace --lib --bins
+
+check: setup
+	$(CARGO) xtask ci
+
+bench:
+	$(CARGO) build --release --package kthena --package kthena-bench
+	$(or $(CARGO_TARGET_DIR),target)/release/kthena-bench --kthena $(KTHENA)
+
+clean:
+	$(CARGO) clean
+	rm -rf .cache
