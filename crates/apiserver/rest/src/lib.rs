@@ -1,1 +1,7 @@
-//! Placeholder.
+//! draft
+mod accept;
+mod database;
+mod decode;
+mod query;
+mod request_info;
+mod tls;

@@ -3,9 +3,6 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use k8s_openapi::Metadata;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::DynamicObject;
 use serde_json::value::RawValue;
 
 use super::decode::{Head, HeadMeta};
@@ -18,9 +15,9 @@ pub trait Named {
     fn key(&self) -> ObjectKey;
 }
 
-impl<K: Metadata<Ty = ObjectMeta>> Named for K {
+impl<K: kube::Resource> Named for K {
     fn key(&self) -> ObjectKey {
-        let metadata = self.metadata();
+        let metadata = self.meta();
         ObjectKey::new(
             metadata.namespace.clone().unwrap_or_default(),
             metadata.name.clone().unwrap_or_default(),
@@ -49,6 +46,10 @@ impl<K> Known<K> {
 
     pub(super) fn take(&mut self) -> Option<Change<K>> {
         self.pending.pop_front()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty()
     }
 
     pub(super) fn report(&mut self, change: Change<K>) {
@@ -113,12 +114,4 @@ impl<K> Known<K> {
             }
         }
     }
-}
-
-/// The key of a run-time typed object.
-pub fn dynamic_key(object: &DynamicObject) -> ObjectKey {
-    ObjectKey::new(
-        object.metadata.namespace.clone().unwrap_or_default(),
-        object.metadata.name.clone().unwrap_or_default(),
-    )
 }

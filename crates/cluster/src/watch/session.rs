@@ -65,9 +65,9 @@ pub(super) struct Session<K> {
 }
 
 impl StepError {
-    /// The version asked for is gone from the server's memory.
-    fn is_expired(&self) -> bool {
-        matches!(self.code(), Some(410))
+    /// The known version leads nowhere: forgotten by the server, or followed by a line nobody can read.
+    fn needs_list(&self) -> bool {
+        matches!(self.code(), Some(404 | 410)) || matches!(self, Self::Answer(_))
     }
 
     fn code(&self) -> Option<u16> {
@@ -199,14 +199,14 @@ impl<K: Named> Session<K> {
             self.note_absent();
         }
         let phase = std::mem::replace(&mut self.phase, Phase::List);
-        if !error.is_expired() && error.code() != Some(404) {
+        if !error.needs_list() {
             self.phase = match phase {
                 Phase::List => Phase::List,
                 Phase::Open { version } | Phase::Read { version, .. } => Phase::Open { version },
             };
         }
         let delay = self.backoff.next(fastrand::f64());
-        if error.code() == Some(404) || error.is_expired() {
+        if matches!(error.code(), Some(404 | 410)) {
             tracing::debug!(kind = self.target.kind, %error, "watch starts over");
         } else {
             tracing::warn!(kind = self.target.kind, %error, ?delay, "watch failed and is tried again");

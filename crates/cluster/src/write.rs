@@ -1,0 +1,170 @@
+//! Writes: create, patch and delete, with the answers a controller decides on.
+//!
+//! Bodies are sent as given and answers are read only as far as the identity of the object, so that writing a
+//! large object costs no second decoding of it.
+
+use http::Method;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
+use kube::Client;
+use serde::{Deserialize, Serialize};
+
+use crate::target::{ObjectKey, Target};
+
+/// Identity and version of an object after a write.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Stamp {
+    /// Name, also when the server chose it.
+    pub name: String,
+    /// Unique over all time.
+    pub uid: String,
+    /// Version that the write made.
+    pub resource_version: String,
+    /// Set on an object that is being deleted.
+    pub deletion_timestamp: Option<String>,
+}
+
+/// What happens to the objects that a deleted object owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Propagation {
+    /// They are deleted afterwards.
+    #[default]
+    Background,
+    /// They are deleted first.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
+/// Why a write had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Something of that name is there already.
+    #[error("already exists")]
+    AlreadyExists,
+    /// There is no such object, or its namespace is gone.
+    #[error("not found")]
+    NotFound,
+    /// The object is not in the state the write was meant for.
+    #[error("conflict: {message}")]
+    Conflict {
+        /// In the server's words.
+        message: String,
+    },
+    /// The server understood and refused: invalid, forbidden, over quota.
+    #[error("{message}")]
+    Refused {
+        /// HTTP status.
+        code: u16,
+        /// In the server's words.
+        message: String,
+    },
+    /// Nobody knows whether it had an effect.
+    #[error("no usable answer: {0}")]
+    Unknown(#[source] Box<kube::Error>),
+    /// The object cannot be written as JSON.
+    #[error("object cannot be written: {0}")]
+    Encoding(#[from] serde_json::Error),
+    /// The URL cannot be built from the object's name.
+    #[error("request cannot be built: {0}")]
+    Request(#[from] http::Error),
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Answer {
+    #[serde(default)]
+    metadata: Stamp,
+}
+
+impl From<kube::Error> for WriteError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => match (status.code, status.reason.as_str()) {
+                (409, "AlreadyExists") => Self::AlreadyExists,
+                (409, _) => Self::Conflict { message: status.message },
+                (404, _) => Self::NotFound,
+                (500.., _) => Self::Unknown(Box::new(kube::Error::Api(status))),
+                (code, _) => Self::Refused { code, message: status.message },
+            },
+            other => Self::Unknown(Box::new(other)),
+        }
+    }
+}
+
+/// Creates `object`, which carries its type and name itself.
+pub async fn create(
+    client: &Client,
+    target: &Target,
+    namespace: Option<&str>,
+    object: &impl Serialize,
+) -> Result<Stamp, WriteError> {
+    let request = http::Request::builder()
+        .method(Method::POST)
+        .uri(target.collection(namespace))
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(serde_json::to_vec(object)?)?;
+    Ok(client.request::<Answer>(request).await?.metadata)
+}
+
+/// Applies a JSON merge patch. A `metadata.resourceVersion` in it makes the write conditional.
+pub async fn merge_patch(
+    client: &Client,
+    target: &Target,
+    key: &ObjectKey,
+    subresource: Option<&str>,
+    patch: &impl Serialize,
+) -> Result<Stamp, WriteError> {
+    let mut path = target.object(key);
+    if let Some(subresource) = subresource {
+        path.push('/');
+        path.push_str(subresource);
+    }
+    let request = http::Request::builder()
+        .method(Method::PATCH)
+        .uri(path)
+        .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
+        .body(serde_json::to_vec(patch)?)?;
+    Ok(client.request::<Answer>(request).await?.metadata)
+}
+
+/// Deletes the object if it still has that uid. An object that is gone already is `NotFound`.
+pub async fn delete(
+    client: &Client,
+    target: &Target,
+    key: &ObjectKey,
+    uid: &str,
+    propagation: Propagation,
+) -> Result<(), WriteError> {
+    let options = DeleteOptions {
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        propagation_policy: Some(propagation.as_str().to_owned()),
+        ..DeleteOptions::default()
+    };
+    let request = http::Request::builder()
+        .method(Method::DELETE)
+        .uri(target.object(key))
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(serde_json::to_vec(&options)?)?;
+    client.request_text(request).await?;
+    Ok(())
+}
+
+/// Reads the identity of one object; `None` if there is none.
+pub async fn stamp(client: &Client, target: &Target, key: &ObjectKey) -> Result<Option<Stamp>, WriteError> {
+    let request = http::Request::builder().uri(target.object(key)).body(Vec::new())?;
+    match client.request::<Answer>(request).await.map_err(WriteError::from) {
+        Ok(answer) => Ok(Some(answer.metadata)),
+        Err(WriteError::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Propagation {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Background => "Background",
+            Self::Foreground => "Foreground",
+            Self::Orphan => "Orphan",
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Which route answers for a model name.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kthena_api::model_route::ModelRoute;
+
+use crate::rule::{RouteFacts, Rule, Target};
+
+/// A `ModelRoute`, compiled.
+#[derive(Debug)]
+pub struct Route {
+    key: Arc<str>,
+    created: Option<Timestamp>,
+    version: Version,
+    base: Option<Arc<str>>,
+    adapters: Vec<Arc<str>>,
+    attached: bool,
+    rules: Vec<Rule>,
+}
+
+/// A resource version: numbers by value and before all other texts, so that the order is total.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Version {
+    Number(u64),
+    Text(String),
+}
+
+/// What was decided for a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Selection<'t> {
+    /// The route that matched.
+    pub route: &'t Route,
+    /// Position of the rule within the route.
+    pub rule: usize,
+    /// The target drawn; never [`Target::Malformed`].
+    pub target: &'t Target,
+    /// The model name is an adapter of the route, not its base model.
+    pub adapter: bool,
+}
+
+/// Routes by the names they answer for.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    base: HashMap<Arc<str>, Vec<Arc<Route>>>,
+    adapters: HashMap<Arc<str>, Vec<Arc<Route>>>,
+}
+
+impl Route {
+    /// Compiles `object`. Total: what admission would refuse becomes a rule that matches nothing.
+    pub fn compile(object: &ModelRoute) -> Self {
+        let meta = &object.metadata;
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let name = meta.name.as_deref().unwrap_or_default();
+        let named = |text: &String| (!text.is_empty()).then(|| Arc::from(text.as_str()));
+        Self {
+            key: format!("{namespace}/{name}").into(),
+            created: meta.creation_timestamp.as_ref().map(|time| time.0),
+            version: Version::parse(meta.resource_version.as_deref().unwrap_or_default()),
+            base: object.spec.model_name.as_ref().and_then(named),
+            adapters: object.spec.lora_adapters.iter().flatten().filter_map(named).collect(),
+            attached: object.spec.parent_refs.as_ref().is_some_and(|refs| !refs.is_empty()),
+            rules: object.spec.rules.iter().map(|rule| Rule::compile(namespace, rule)).collect(),
+        }
+    }
+
+    /// `namespace/name`.
+    pub fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    /// The rules in order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Oldest first; equals by resource version, then by key.
+    fn by_age(&self, other: &Self) -> Ordering {
+        self.created
+            .cmp(&other.created)
+            .then_with(|| self.version.cmp(&other.version))
+            .then_with(|| self.key.cmp(&other.key))
+    }
+
+    /// The first matching rule and the target drawn from it. A draw that fails gives the request to the next route,
+    /// not to the next rule.
+    fn select(&self, facts: &RouteFacts<'_>, draw: u64) -> Option<(usize, &Target)> {
+        // Without Gateway API no request arrives on a Gateway, so a route bound to one is not eligible.
+        if self.attached {
+            return None;
+        }
+        let (position, rule) = self.rules.iter().enumerate().find(|(_, rule)| rule.matches(facts))?;
+        Some((position, rule.pick(draw)?))
+    }
+}
+
+impl Version {
+    fn parse(text: &str) -> Self {
+        text.parse().map_or_else(|_| Self::Text(text.to_owned()), Self::Number)
+    }
+}
+
+impl RouteTable {
+    /// Indexes `routes`; their order does not matter.
+    pub fn build<'r>(routes: impl IntoIterator<Item = &'r Arc<Route>>) -> Self {
+        let mut table = Self::default();
+        for route in routes {
+            if let Some(base) = &route.base {
+                table.base.entry(Arc::clone(base)).or_default().push(Arc::clone(route));
+            }
+            let mut seen = BTreeSet::new();
+            for adapter in route.adapters.iter().filter(|adapter| seen.insert(Arc::clone(adapter))) {
+                table.adapters.entry(Arc::clone(adapter)).or_default().push(Arc::clone(route));
+            }
+        }
+        for candidates in table.base.values_mut().chain(table.adapters.values_mut()) {
+            candidates.sort_by(|a, b| a.by_age(b));
+        }
+        table
+    }
+
+    /// The target of a request. Base names win over adapter names: a model that is the base of any route is never
+    /// looked up as an adapter.
+    pub fn select(&self, facts: &RouteFacts<'_>, draw: u64) -> Option<Selection<'_>> {
+        let (candidates, adapter) = match self.base.get(facts.model) {
+            Some(candidates) => (candidates, false),
+            None => (self.adapters.get(facts.model)?, true),
+        };
+        candidates.iter().find_map(|route| {
+            let (rule, target) = route.select(facts, draw)?;
+            Some(Selection { route, rule, target, adapter })
+        })
+    }
+
+    /// Whether some route names `model`, as base or as adapter. Returns the interned name.
+    pub fn known(&self, model: &str) -> Option<&Arc<str>> {
+        let base = self.base.get_key_value(model);
+        base.or_else(|| self.adapters.get_key_value(model)).map(|(name, _)| name)
+    }
+
+    /// Every model name, base or adapter, once, sorted bytewise.
+    pub fn models(&self) -> Vec<&str> {
+        let names: BTreeSet<&str> = self.base.keys().chain(self.adapters.keys()).map(AsRef::as_ref).collect();
+        names.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
