@@ -19,6 +19,7 @@ pub mod model_route;
 pub mod model_server;
 pub mod model_serving;
 pub mod quantity;
+pub mod regex;
 mod resource;
 
 /// Group of `ModelRoute`, `ModelServer` and `ExternalModelProvider`.

@@ -64,7 +64,8 @@ pub async fn connect(config: &ClientConfig) -> Result<Client, ClientError> {
     if let Some(address) = &config.master {
         found.cluster_url = parse_address(address)?;
     }
-    let builder = ClientBuilder::try_from(found).map_err(|error| ClientError::Build(Box::new(error)))?;
+    let builder =
+        ClientBuilder::try_from(found).map_err(|error| ClientError::Build(Box::new(error)))?;
     Ok(match config.rate {
         Some(rate) => builder.with_layer(&ThrottleLayer(rate)).build(),
         None => builder.build(),
@@ -74,9 +75,14 @@ pub async fn connect(config: &ClientConfig) -> Result<Client, ClientError> {
 async fn locate(config: &ClientConfig) -> Result<Config, ClientError> {
     let options = KubeConfigOptions::default();
     if let Some(path) = &config.kubeconfig {
-        let failed = |source| ClientError::Kubeconfig { path: path.clone(), source: Box::new(source) };
+        let failed = |source| ClientError::Kubeconfig {
+            path: path.clone(),
+            source: Box::new(source),
+        };
         let file = Kubeconfig::read_from(path).map_err(failed)?;
-        return Config::from_custom_kubeconfig(file, &options).await.map_err(failed);
+        return Config::from_custom_kubeconfig(file, &options)
+            .await
+            .map_err(failed);
     }
     if let Ok(found) = Config::incluster() {
         return Ok(found);
@@ -85,10 +91,15 @@ async fn locate(config: &ClientConfig) -> Result<Config, ClientError> {
         (Ok(found), _) => Ok(found),
         // Nothing but an address: a server that asks for no credentials.
         (Err(_), Some(address)) => Ok(Config::new(parse_address(address)?)),
-        (Err(source), None) => Err(ClientError::NoCredentials { source: Box::new(source) }),
+        (Err(source), None) => Err(ClientError::NoCredentials {
+            source: Box::new(source),
+        }),
     }
 }
 
 fn parse_address(address: &str) -> Result<http::Uri, ClientError> {
-    address.parse().map_err(|source| ClientError::Master { address: address.to_owned(), source })
+    address.parse().map_err(|source| ClientError::Master {
+        address: address.to_owned(),
+        source,
+    })
 }

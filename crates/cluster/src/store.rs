@@ -15,7 +15,10 @@ pub struct Store<K> {
 
 impl<K> Default for Store<K> {
     fn default() -> Self {
-        Self { objects: HashMap::new(), synced: false }
+        Self {
+            objects: HashMap::new(),
+            synced: false,
+        }
     }
 }
 

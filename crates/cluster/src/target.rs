@@ -27,7 +27,10 @@ pub struct Target {
 impl ObjectKey {
     /// Joins a namespace and a name.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -53,10 +56,17 @@ impl Target {
 
     /// Path of the collection, over all namespaces if none is given.
     pub fn collection(&self, namespace: Option<&str>) -> String {
-        let root = if self.api_version.contains('/') { "apis" } else { "api" };
+        let root = if self.api_version.contains('/') {
+            "apis"
+        } else {
+            "api"
+        };
         match namespace.filter(|namespace| !namespace.is_empty()) {
             Some(namespace) => {
-                format!("/{root}/{}/namespaces/{namespace}/{}", self.api_version, self.plural)
+                format!(
+                    "/{root}/{}/namespaces/{namespace}/{}",
+                    self.api_version, self.plural
+                )
             }
             None => format!("/{root}/{}/{}", self.api_version, self.plural),
         }

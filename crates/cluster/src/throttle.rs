@@ -28,7 +28,11 @@ pub(crate) struct TokenBucket {
 
 impl TokenBucket {
     pub(crate) fn new(rate: RequestRate, now: Instant) -> Self {
-        Self { rate, tokens: f64::from(rate.burst.get()), filled: now }
+        Self {
+            rate,
+            tokens: f64::from(rate.burst.get()),
+            filled: now,
+        }
     }
 
     /// Takes a token, on credit if need be, and says how long its owner must wait.
@@ -53,7 +57,8 @@ impl TokenBucket {
 
     fn fill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * self.rate.per_second).min(f64::from(self.rate.burst.get()));
+        self.tokens =
+            (self.tokens + elapsed * self.rate.per_second).min(f64::from(self.rate.burst.get()));
         self.filled = now;
     }
 }
@@ -75,7 +80,12 @@ impl<S> Layer<S> for ThrottleLayer {
     type Service = Throttle<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Throttle { inner, bucket: TokenBucket::new(self.0, Instant::now()), granted: false, wait: None }
+        Throttle {
+            inner,
+            bucket: TokenBucket::new(self.0, Instant::now()),
+            granted: false,
+            wait: None,
+        }
     }
 }
 

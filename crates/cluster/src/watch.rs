@@ -70,27 +70,40 @@ pub struct Scope {
 impl Scope {
     /// Objects of all namespaces that a label selector matches.
     pub fn labelled(selector: impl Into<String>) -> Self {
-        Self { labels: Some(selector.into()), ..Self::default() }
+        Self {
+            labels: Some(selector.into()),
+            ..Self::default()
+        }
     }
 }
 
 pub(crate) type Decode<K> = Box<dyn Fn(&RawValue) -> Result<K, serde_json::Error> + Send + Sync>;
 
 /// Watches a typed kind. `managedFields` are dropped.
-pub fn watch<K>(client: Client, scope: Scope) -> impl Stream<Item = Change<K>> + Send + use<K>
+pub fn watch<K>(client: Client, scope: &Scope) -> impl Stream<Item = Change<K>> + Send + use<K>
 where
-    K: k8s_openapi::Resource + Metadata<Ty = ObjectMeta> + DeserializeOwned + Named + Send + Sync + 'static,
+    K: k8s_openapi::Resource
+        + Metadata<Ty = ObjectMeta>
+        + DeserializeOwned
+        + Named
+        + Send
+        + Sync
+        + 'static,
 {
     let decode: Decode<K> = Box::new(|raw| {
         let mut object: K = serde_json::from_str(raw.get())?;
         object.metadata_mut().managed_fields = None;
         Ok(object)
     });
-    follow(Session::new(client, Target::of::<K>(), &scope, decode))
+    follow(Session::new(client, Target::of::<K>(), scope, decode))
 }
 
 /// Watches a kind but decodes only what `K` declares of each object; the rest is skipped while reading.
-pub fn watch_partial<K>(client: Client, target: Target, scope: &Scope) -> impl Stream<Item = Change<K>> + Send + use<K>
+pub fn watch_partial<K>(
+    client: Client,
+    target: Target,
+    scope: &Scope,
+) -> impl Stream<Item = Change<K>> + Send + use<K>
 where
     K: DeserializeOwned + Named + Send + Sync + 'static,
 {
@@ -104,7 +117,10 @@ pub fn watch_dynamic(
     resource: &ApiResource,
     scope: &Scope,
 ) -> impl Stream<Item = Change<DynamicObject>> + Send + use<> {
-    let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
+    let types = TypeMeta {
+        api_version: resource.api_version.clone(),
+        kind: resource.kind.clone(),
+    };
     let decode: Decode<DynamicObject> = Box::new(move |raw| {
         let mut object: DynamicObject = serde_json::from_str(raw.get())?;
         object.metadata.managed_fields = None;
@@ -115,7 +131,9 @@ pub fn watch_dynamic(
     follow(Session::new(client, Target::from(resource), scope, decode))
 }
 
-fn follow<K: Named + Send + Sync + 'static>(session: Session<K>) -> impl Stream<Item = Change<K>> + Send {
+fn follow<K: Named + Send + Sync + 'static>(
+    session: Session<K>,
+) -> impl Stream<Item = Change<K>> + Send {
     stream::unfold(session, |mut session| async move {
         let change = session.next().await;
         Some((change, session))

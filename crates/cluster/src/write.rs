@@ -81,10 +81,15 @@ impl From<kube::Error> for WriteError {
         match error {
             kube::Error::Api(status) => match (status.code, status.reason.as_str()) {
                 (409, "AlreadyExists") => Self::AlreadyExists,
-                (409, _) => Self::Conflict { message: status.message },
+                (409, _) => Self::Conflict {
+                    message: status.message,
+                },
                 (404, _) => Self::NotFound,
                 (500.., _) => Self::Unknown(Box::new(kube::Error::Api(status))),
-                (code, _) => Self::Refused { code, message: status.message },
+                (code, _) => Self::Refused {
+                    code,
+                    message: status.message,
+                },
             },
             other => Self::Unknown(Box::new(other)),
         }
@@ -114,14 +119,14 @@ pub async fn merge_patch(
     subresource: Option<&str>,
     patch: &impl Serialize,
 ) -> Result<Stamp, WriteError> {
-    let mut path = target.object(key);
+    let mut url = target.object(key);
     if let Some(subresource) = subresource {
-        path.push('/');
-        path.push_str(subresource);
+        url.push('/');
+        url.push_str(subresource);
     }
     let request = http::Request::builder()
         .method(Method::PATCH)
-        .uri(path)
+        .uri(url)
         .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
         .body(serde_json::to_vec(patch)?)?;
     Ok(client.request::<Answer>(request).await?.metadata)
@@ -136,7 +141,10 @@ pub async fn delete(
     propagation: Propagation,
 ) -> Result<(), WriteError> {
     let options = DeleteOptions {
-        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        preconditions: Some(Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        }),
         propagation_policy: Some(propagation.as_str().to_owned()),
         ..DeleteOptions::default()
     };
@@ -150,9 +158,19 @@ pub async fn delete(
 }
 
 /// Reads the identity of one object; `None` if there is none.
-pub async fn stamp(client: &Client, target: &Target, key: &ObjectKey) -> Result<Option<Stamp>, WriteError> {
-    let request = http::Request::builder().uri(target.object(key)).body(Vec::new())?;
-    match client.request::<Answer>(request).await.map_err(WriteError::from) {
+pub async fn stamp(
+    client: &Client,
+    target: &Target,
+    key: &ObjectKey,
+) -> Result<Option<Stamp>, WriteError> {
+    let request = http::Request::builder()
+        .uri(target.object(key))
+        .body(Vec::new())?;
+    match client
+        .request::<Answer>(request)
+        .await
+        .map_err(WriteError::from)
+    {
         Ok(answer) => Ok(Some(answer.metadata)),
         Err(WriteError::NotFound) => Ok(None),
         Err(error) => Err(error),

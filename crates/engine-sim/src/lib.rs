@@ -1,1 +1,5 @@
-//! Placeholder.
+//! A simulated inference engine.
+pub mod batch;
+pub mod kv_cache;
+pub mod model;
+pub mod text;

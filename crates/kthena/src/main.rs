@@ -1,2 +1,15 @@
-//! Placeholder.
-fn main() {}
+//! The one binary. A file per subcommand: parse, resolve, run, exit code.
+
+mod cli;
+mod crds;
+mod engine;
+mod local;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,2 +1,3 @@
 //! wip
 pub mod plan;
+pub mod supervisor;

@@ -80,3 +80,41 @@ pub fn float(value: f64) -> String {
     }
     format!("{value}")
 }
+
+/// Nanoseconds of a duration in Go's syntax: `1h30m`, `100ms`, `-1.5s`, `0`. `None` if it is none or does not fit.
+pub fn duration_nanos(text: &str) -> Option<i64> {
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    let mut total: i128 = if rest.is_empty() { return None } else { 0 };
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (digits, after) = rest.split_at(number);
+        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let scale: i128 = match &after[..unit] {
+            "ns" => 1,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || whole.len() > 20 {
+            return None;
+        }
+        total += if whole.is_empty() { 0 } else { whole.parse::<i128>().ok()? } * scale;
+        let mut place = scale;
+        for digit in fraction.bytes().take(18) {
+            place /= 10;
+            total += i128::from(digit - b'0') * place;
+        }
+        rest = &after[unit..];
+    }
+    i64::try_from(if negative { -total } else { total }).ok()
+}

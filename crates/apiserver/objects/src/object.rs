@@ -161,6 +161,15 @@ impl Object {
         serde_json::from_slice(&self.bytes).unwrap_or_default()
     }
 
+    /// This state under another version, for a watch that loses sight of the object.
+    #[must_use]
+    pub fn at_version(&self, version: u64) -> Self {
+        let mut value = self.value();
+        meta::set(&mut value, "resourceVersion", Value::String(version.to_string()));
+        let bytes = serde_json::to_vec(&value).map_or_else(|_| self.bytes.clone(), Bytes::from);
+        Self { version, bytes, ..self.clone() }
+    }
+
     /// Rough memory use in bytes, for bounds.
     pub fn footprint(&self) -> usize {
         let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len() + 32).sum();

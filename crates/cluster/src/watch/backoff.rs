@@ -14,7 +14,9 @@ pub(super) struct Backoff {
 impl Backoff {
     /// Notes a failure; `chance` in `0.0..1.0` spreads the delay over its upper half.
     pub(super) fn next(&mut self, chance: f64) -> Duration {
-        let full = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
+        let full = FIRST
+            .saturating_mul(1 << self.failures.min(16))
+            .min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         full / 2 + (full / 2).mul_f64(chance.clamp(0.0, 1.0))
     }

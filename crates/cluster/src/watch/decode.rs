@@ -59,7 +59,10 @@ pub(super) enum Event<'a> {
     Removed(&'a RawValue),
     /// Nothing happened up to this version.
     Bookmark(String),
-    Failed { code: u16, message: String },
+    Failed {
+        code: u16,
+        message: String,
+    },
 }
 
 pub(super) fn event(line: &[u8]) -> Result<Event<'_>, serde_json::Error> {
@@ -73,7 +76,10 @@ pub(super) fn event(line: &[u8]) -> Result<Event<'_>, serde_json::Error> {
         }
         _ => {
             let refusal: Refusal = serde_json::from_str(line.object.get()).unwrap_or_default();
-            Event::Failed { code: refusal.code, message: refusal.message }
+            Event::Failed {
+                code: refusal.code,
+                message: refusal.message,
+            }
         }
     })
 }

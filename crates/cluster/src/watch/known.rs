@@ -41,7 +41,11 @@ pub(super) struct Known<K> {
 
 impl<K> Known<K> {
     pub(super) fn new(decode: Decode<K>) -> Self {
-        Self { entries: HashMap::new(), pending: VecDeque::new(), decode }
+        Self {
+            entries: HashMap::new(),
+            pending: VecDeque::new(),
+            decode,
+        }
     }
 
     pub(super) fn take(&mut self) -> Option<Change<K>> {
@@ -57,9 +61,16 @@ impl<K> Known<K> {
     }
 
     /// Notes that the object exists in this form; the answer is its key and version.
-    pub(super) fn stored(&mut self, raw: &RawValue) -> Result<(ObjectKey, String), serde_json::Error> {
-        let HeadMeta { name, namespace, uid, resource_version } =
-            serde_json::from_str::<Head>(raw.get())?.metadata;
+    pub(super) fn stored(
+        &mut self,
+        raw: &RawValue,
+    ) -> Result<(ObjectKey, String), serde_json::Error> {
+        let HeadMeta {
+            name,
+            namespace,
+            uid,
+            resource_version,
+        } = serde_json::from_str::<Head>(raw.get())?.metadata;
         let key = ObjectKey::new(namespace.unwrap_or_default(), name);
         let previous = self.entries.get(&key);
         if previous.is_some_and(|entry| *entry.uid == *uid && *entry.version == *resource_version) {
@@ -78,11 +89,18 @@ impl<K> Known<K> {
                 Some(object)
             }
             Err(fault) => {
-                self.report(Change::Undecodable { key: key.clone(), fault: fault.to_string() });
+                self.report(Change::Undecodable {
+                    key: key.clone(),
+                    fault: fault.to_string(),
+                });
                 last
             }
         };
-        let entry = Entry { uid: uid.into(), version: resource_version.as_str().into(), object };
+        let entry = Entry {
+            uid: uid.into(),
+            version: resource_version.as_str().into(),
+            object,
+        };
         self.entries.insert(key.clone(), entry);
         Ok((key, resource_version))
     }
@@ -106,10 +124,19 @@ impl<K> Known<K> {
 
     /// Reports as deleted all that a full list did not contain.
     pub(super) fn keep_only(&mut self, seen: &HashSet<ObjectKey>) {
-        let mut gone: Vec<_> = self.entries.keys().filter(|key| !seen.contains(key)).cloned().collect();
+        let mut gone: Vec<_> = self
+            .entries
+            .keys()
+            .filter(|key| !seen.contains(key))
+            .cloned()
+            .collect();
         gone.sort_unstable();
         for key in gone {
-            if let Some(Entry { object: Some(object), .. }) = self.entries.remove(&key) {
+            if let Some(Entry {
+                object: Some(object),
+                ..
+            }) = self.entries.remove(&key)
+            {
                 self.report(Change::Deleted(object));
             }
         }

@@ -32,7 +32,11 @@ enum Phase {
     /// Up to date as of a version, no connection.
     Open { version: String },
     /// Reading lines until the deadline.
-    Read { version: String, lines: Lines, deadline: Instant },
+    Read {
+        version: String,
+        lines: Lines,
+        deadline: Instant,
+    },
 }
 
 /// Why a step failed.
@@ -146,31 +150,43 @@ impl<K: Named> Session<K> {
             for raw in page.items.unwrap_or_default() {
                 seen.insert(self.known.stored(raw)?.0);
             }
-            match page.metadata.next.filter(|next| !next.is_empty()) {
-                Some(next) => params.continue_token = Some(next),
-                None => {
-                    self.known.keep_only(&seen);
-                    self.known.report(Change::Synced);
-                    self.absent = false;
-                    self.backoff.reset();
-                    return Ok(page.metadata.resource_version);
-                }
+            params.continue_token = page.metadata.next.filter(|next| !next.is_empty());
+            if params.continue_token.is_none() {
+                self.known.keep_only(&seen);
+                self.known.report(Change::Synced);
+                self.absent = false;
+                self.backoff.reset();
+                return Ok(page.metadata.resource_version);
             }
         }
     }
 
     async fn open(&mut self, version: String) -> Result<Phase, StepError> {
         let seconds = WATCH_SECONDS + fastrand::u32(0..WATCH_SECONDS);
-        let params = WatchParams { timeout: Some(seconds), ..self.watch.clone() };
+        let params = WatchParams {
+            timeout: Some(seconds),
+            ..self.watch.clone()
+        };
         let request = Request::new(&self.collection).watch(&params, &version)?;
         let lines: Lines = Box::pin(self.client.request_stream(request).await?);
         let deadline = Instant::now() + Duration::from_secs(seconds.into()) + SLACK;
         self.buffer.clear();
-        Ok(Phase::Read { version, lines, deadline })
+        Ok(Phase::Read {
+            version,
+            lines,
+            deadline,
+        })
     }
 
     async fn read(&mut self) -> Result<(), StepError> {
-        let Phase::Read { version, lines, deadline } = &mut self.phase else { return Ok(()) };
+        let Phase::Read {
+            version,
+            lines,
+            deadline,
+        } = &mut self.phase
+        else {
+            return Ok(());
+        };
         self.buffer.clear();
         let line = timeout_at(*deadline, lines.read_until(b'\n', &mut self.buffer)).await;
         // A server that closes the connection, or says nothing any more, is asked again from the same version.

@@ -94,22 +94,20 @@ const PROFILES: &[GpuProfile] = &[
     gddr("t4", 65.0, 320.0, 14, 0.4),
 ];
 
-/// Stands in for an unknown GPU: a common 48 GB card.
-const DEFAULT: &str = "l40s";
+/// Used when none is named: the card most public measurements were made on.
+const DEFAULT: &str = "a100";
 
 impl GpuProfile {
     /// The profile whose name `name` contains, whatever the case, spaces and underscores:
     /// `NVIDIA A100-SXM4-40GB` is `a100-40`.
     pub fn by_name(name: &str) -> Option<Self> {
-        let mut wanted: String = name
+        let wanted: String = name
             .to_ascii_lowercase()
             .replace([' ', '_', '.'], "-")
             .replace("-sxm4", "")
             .replace("-sxm5", "")
+            .replace("a100-pcie", "a100")
             .replace("gb", "");
-        if wanted.starts_with("a100-pcie") {
-            wanted = wanted.replace("-pcie", "");
-        }
         PROFILES
             .iter()
             .copied()

@@ -93,8 +93,15 @@ const QWEN_14B: ModelProfile = dense("qwen-14b", (14.770, 0.779), 48, 5120, 5120
 const QWEN_32B: ModelProfile = dense("qwen-32b", (32.764, 0.779), 64, 5120, 5120, 2048, 32_768);
 const LLAMA_70B: ModelProfile = dense("llama-70b", (70.554, 1.051), 80, 8192, 8192, 2048, 131_072);
 const QWEN_72B: ModelProfile = dense("qwen-72b", (72.706, 1.246), 80, 8192, 8192, 2048, 32_768);
-const LLAMA_405B: ModelProfile =
-    dense("llama-405b", (405.9, 2.10), 126, 16_384, 16_384, 2048, 131_072);
+const LLAMA_405B: ModelProfile = dense(
+    "llama-405b",
+    (405.9, 2.10),
+    126,
+    16_384,
+    16_384,
+    2048,
+    131_072,
+);
 
 const MIXTRAL: ModelProfile = ModelProfile {
     active_params: 12.9e9,
@@ -235,7 +242,9 @@ fn billions(name: &str) -> Option<f64> {
         }
         let digits = name[..at]
             .rfind(|c: char| !(c.is_ascii_digit() || c == '.'))
-            .map_or(0, |last| last + name[last..].chars().next().map_or(1, char::len_utf8));
+            .map_or(0, |last| {
+                last + name[last..].chars().next().map_or(1, char::len_utf8)
+            });
         if let Ok(size) = name[digits..at].parse::<f64>() {
             return Some(size);
         }

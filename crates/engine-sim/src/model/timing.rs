@@ -88,8 +88,7 @@ impl StepModel {
     fn attention(&self, load: &StepLoad) -> f64 {
         let gpus = f64::from(self.tensor_parallel);
         // Scores and their use: two products of `attention_width` a layer for each pair of tokens.
-        let per_pair =
-            4.0 * f64::from(self.model.layers) * f64::from(self.model.attention_width);
+        let per_pair = 4.0 * f64::from(self.model.layers) * f64::from(self.model.attention_width);
         let flops = per_pair * load.prompt_attention;
         let compute = flops / (self.gpu.peak_flops * ATTENTION_EFFICIENCY * gpus);
         let bytes = self.model.kv_bytes_per_token() * load.decode_context as f64;

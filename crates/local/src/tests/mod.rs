@@ -1,2 +1,4 @@
+mod apply;
 mod layout;
 mod manifest;
+mod view;

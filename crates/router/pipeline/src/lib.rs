@@ -1,1 +1,33 @@
-//! Placeholder.
+//! The order of work on a request, without sockets.
+//!
+//! [`body`] reads what is needed from the body's bytes by position, [`plan`] turns that into a destination with
+//! candidates and body edits, [`attempts`] says after every answer or fault whether it is the client's or another
+//! candidate is tried. [`error`] is the one table of what a client sees when nothing can be served.
+//!
+//! # Invariants
+//!
+//! - The body is scanned once and never decoded into a tree; what is not edited reaches the engine byte for byte.
+//! - Every failure is a [`RouteError`]; its status, body, log type and metric label come from one method.
+//! - Each candidate is tried at most once, and none after bytes reached the client.
+//!
+//! # Where to go next
+//!
+//! The proxy crate drives these pieces with real connections.
+
+pub mod attempts;
+pub mod body;
+pub mod edits;
+pub mod error;
+mod json;
+pub mod path;
+pub mod plan;
+mod prompt;
+
+pub use attempts::{Attempt, AttemptPlan, UpstreamFault, Verdict};
+pub use body::BodyFacts;
+pub use edits::Edits;
+pub use error::{ErrorStyle, Outcome, RouteError};
+pub use json::{JsonFault, JsonProblem};
+pub use path::ApiPath;
+pub use plan::{BackendKind, Destination, Plan, Request};
+pub use prompt::PromptFacts;

@@ -25,6 +25,9 @@ pub enum ApiError {
     /// No handler serves the path.
     #[error("the server could not find the requested resource")]
     UnknownPath,
+    /// A new object already names a version.
+    #[error("resourceVersion should not be set on objects to be created")]
+    VersionOnCreate,
     /// An object of that name is there.
     #[error("{resource} {name:?} already exists{}", if *.generated { GENERATED_TAKEN } else { "" })]
     AlreadyExists {

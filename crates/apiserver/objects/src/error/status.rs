@@ -9,6 +9,7 @@ impl ApiError {
     pub fn code_and_reason(&self) -> (u16, &'static str) {
         match self {
             Self::NotFound { .. } | Self::UnknownPath => (404, "NotFound"),
+            Self::VersionOnCreate => (500, ""),
             Self::AlreadyExists { .. } => (409, "AlreadyExists"),
             Self::Conflict { .. } | Self::ApplyConflict { .. } => (409, "Conflict"),
             Self::Invalid { .. } | Self::Unprocessable { .. } => (422, "Invalid"),
@@ -45,9 +46,11 @@ impl ApiError {
             "metadata": metadata,
             "status": "Failure",
             "message": self.to_string(),
-            "reason": reason,
             "code": code,
         });
+        if !reason.is_empty() {
+            status["reason"] = json!(reason);
+        }
         if let Some(details) = self.details() {
             status["details"] = details;
         }
@@ -100,6 +103,7 @@ impl ApiError {
             }
             Self::Internal { message } => Some(json!({ "causes": [{ "message": message }] })),
             Self::UnknownPath
+            | Self::VersionOnCreate
             | Self::Unprocessable { .. }
             | Self::Expired { .. }
             | Self::BadRequest { .. }

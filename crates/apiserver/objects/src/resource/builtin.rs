@@ -15,6 +15,7 @@ pub(super) fn rules(group: &str, resource: &str, kind: &str, scope: Scope) -> Re
             ("", "namespaces") => Removal::NamespaceFinalizers,
             _ => Removal::Immediate,
         },
+        custom: false,
         unconditional_update: !matches!(
             (group, resource),
             ("coordination.k8s.io", "leases")

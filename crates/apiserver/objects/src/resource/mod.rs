@@ -56,6 +56,7 @@ pub struct SelectableField {
 
 /// A resource and its rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, never passed as arguments")]
 pub struct Resource {
     /// Group and plural name.
     pub group_resource: GroupResource,
@@ -71,6 +72,8 @@ pub struct Resource {
     pub fields: Arc<[SelectableField]>,
     /// What deleting does first.
     pub removal: Removal,
+    /// Whether a CRD defines the resource.
+    pub custom: bool,
     /// Whether an update may leave out `metadata.resourceVersion`.
     pub unconditional_update: bool,
     /// Whether an update of a missing object creates it.
@@ -146,6 +149,7 @@ impl Resource {
             generation: GenerationRule::AllButMetadata,
             fields: selectable.iter().map(|path| SelectableField::at_path(path)).collect(),
             removal: Removal::Immediate,
+            custom: true,
             unconditional_update: false,
             create_on_update: false,
             returns_deleted: false,
@@ -155,6 +159,11 @@ impl Resource {
     /// The API group; empty for core.
     pub fn group(&self) -> &str {
         self.group_resource.group()
+    }
+
+    /// True if a CRD defines the resource.
+    pub fn is_custom(&self) -> bool {
+        self.custom
     }
 
     /// True if objects live in namespaces.

@@ -1,0 +1,26 @@
+//! JSON patch (RFC 6902).
+
+use json_patch::{Patch, PatchErrorKind};
+use serde_json::Value;
+
+use crate::error::ApiError;
+
+/// Most operations in one patch.
+const MAX_OPERATIONS: usize = 10_000;
+
+/// The object after all operations of `patch`. One that fails, fails all.
+pub fn json_patch(object: &Value, patch: &[u8]) -> Result<Value, ApiError> {
+    let patch: Patch = serde_json::from_slice(patch)
+        .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
+    if patch.0.len() > MAX_OPERATIONS {
+        return Err(ApiError::TooLarge { limit: MAX_OPERATIONS });
+    }
+    let mut patched = object.clone();
+    json_patch::patch(&mut patched, &patch).map_err(|error| ApiError::Unprocessable {
+        message: match error.kind {
+            PatchErrorKind::TestFailed => format!("testing value {} failed: test failed", error.path),
+            _ => format!("the server rejected our request due to an error in our request: {error}"),
+        },
+    })?;
+    Ok(patched)
+}

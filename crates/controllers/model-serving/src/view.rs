@@ -1,0 +1,144 @@
+//! Everything the planner may look at.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kthena_api::model_serving::ModelServing;
+
+use crate::revision::{Blueprint, SnapshotContent};
+
+/// One `ModelServing` and the objects that carry its labels, as last seen.
+#[derive(Debug, Clone)]
+pub struct ServingView {
+    /// The object itself.
+    pub serving: Arc<ModelServing>,
+    /// Its roles in canonical form; belongs to the generation of `serving`.
+    pub blueprint: Arc<Blueprint>,
+    /// Pods with its name label, whoever owns them.
+    pub pods: Vec<Arc<PodView>>,
+    /// Services with its name label, whoever owns them.
+    pub services: Vec<Arc<ServiceView>>,
+    /// ControllerRevisions with its name label, whoever owns them.
+    pub snapshots: Vec<Arc<SnapshotView>>,
+}
+
+/// A pod, as far as it matters here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodView {
+    /// Name.
+    pub name: String,
+    /// Unique identity.
+    pub uid: String,
+    /// Uid of the controlling owner, empty if there is none.
+    pub owner: String,
+    /// Serving group it belongs to.
+    pub group: String,
+    /// Role it belongs to.
+    pub role: String,
+    /// Role instance it belongs to.
+    pub role_id: String,
+    /// Revision it was made from.
+    pub revision: String,
+    /// Hash of the role template it was made from.
+    pub role_hash: String,
+    /// It is being deleted.
+    pub is_terminating: bool,
+    /// Where it is in its life.
+    pub phase: PodPhase,
+    /// Its Ready condition is true.
+    pub is_ready: bool,
+    /// Restarts of all its containers.
+    pub restarts: u32,
+    /// What its deletion costs.
+    pub deletion_cost: i64,
+}
+
+/// Where a pod is in its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PodPhase {
+    /// Not all containers have been started.
+    #[default]
+    Pending,
+    /// At least one container runs.
+    Running,
+    /// All containers ended well.
+    Succeeded,
+    /// At least one container failed and none will be started again.
+    Failed,
+}
+
+/// A service, as far as it matters here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Name.
+    pub name: String,
+    /// Unique identity.
+    pub uid: String,
+    /// Uid of the controlling owner, empty if there is none.
+    pub owner: String,
+    /// Serving group it belongs to.
+    pub group: String,
+    /// Role it belongs to.
+    pub role: String,
+    /// Role instance it belongs to.
+    pub role_id: String,
+    /// It is being deleted.
+    pub is_terminating: bool,
+}
+
+/// A ControllerRevision: the roles as they were at a revision.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SnapshotView {
+    /// Name.
+    pub name: String,
+    /// Unique identity.
+    pub uid: String,
+    /// Uid of the controlling owner, empty if there is none.
+    pub owner: String,
+    /// The revision it stands for.
+    pub revision: String,
+    /// It is being deleted.
+    pub is_terminating: bool,
+    /// The roles, `None` if the data cannot be read.
+    pub content: Option<SnapshotContent>,
+    /// Role counts last seen while this was the update revision; they win over those in the data.
+    pub role_replicas: BTreeMap<String, i32>,
+}
+
+impl PodView {
+    /// Running and ready.
+    pub fn is_serving(&self) -> bool {
+        self.phase == PodPhase::Running && self.is_ready && !self.is_terminating
+    }
+}
+
+impl ServingView {
+    pub(crate) fn name(&self) -> &str {
+        self.serving.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        self.serving.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn uid(&self) -> &str {
+        self.serving.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// Groups that the spec asks for.
+    pub(crate) fn wanted_groups(&self) -> i32 {
+        self.serving.spec.replicas.unwrap_or(1).max(0)
+    }
+
+    pub(crate) fn owned_pods(&self) -> impl Iterator<Item = &Arc<PodView>> {
+        self.pods.iter().filter(|pod| pod.owner == self.uid())
+    }
+
+    pub(crate) fn owned_services(&self) -> impl Iterator<Item = &Arc<ServiceView>> {
+        self.services.iter().filter(|service| service.owner == self.uid())
+    }
+
+    pub(crate) fn owned_snapshots(&self) -> impl Iterator<Item = &Arc<SnapshotView>> {
+        self.snapshots.iter().filter(|snapshot| snapshot.owner == self.uid())
+    }
+}

@@ -1,0 +1,87 @@
+//! Which program this is: by subcommand, or by the name it was called under.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{crds, engine, local};
+
+/// Serves large language models on Kubernetes, or on this machine with no cluster.
+#[derive(Debug, Parser)]
+#[command(name = "kthena", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kthena local up -f examples/quickstart    run the models of a folder on this machine
+  kthena local status                       what runs, and how busy it is
+  kthena crds | kubectl apply --server-side -f -";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run models on this machine, with no cluster.
+    #[command(subcommand)]
+    Local(local::Command),
+    /// Run a simulated engine that speaks like vLLM or `SGLang`.
+    Engine(engine::Args),
+    /// Print the custom resource definitions.
+    Crds,
+}
+
+/// Parses, runs, and says what went wrong.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse_from(with_subcommand(std::env::args_os().collect()));
+    let outcome = match cli.command {
+        Command::Local(command) => local::run(command),
+        Command::Engine(args) => engine::run(args),
+        Command::Crds => crds::run(),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            // Nobody is left to tell if standard error is closed.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Under the name of one of the old programs, behaves as that program.
+fn with_subcommand(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let name = arguments.first().map(Path::new).and_then(Path::file_name);
+    let subcommand = match name.and_then(|name| name.to_str()) {
+        Some("kthena-router") => "router",
+        Some("kthena-controller-manager") => "controller-manager",
+        _ => return arguments,
+    };
+    arguments.insert(1, subcommand.into());
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_subcommand;
+
+    fn arguments(words: &[&str]) -> Vec<std::ffi::OsString> {
+        words.iter().map(Into::into).collect()
+    }
+
+    #[test]
+    fn a_link_named_like_an_old_program_is_that_program() {
+        let cases = [
+            (&["/bin/kthena-router", "--port=1"][..], &["/bin/kthena-router", "router", "--port=1"][..]),
+            (&["kthena-controller-manager"], &["kthena-controller-manager", "controller-manager"]),
+            (&["kubectl-kthena", "get"], &["kubectl-kthena", "get"]),
+            (&["kthena", "local"], &["kthena", "local"]),
+        ];
+        for (given, expected) in cases {
+            assert_eq!(with_subcommand(arguments(given)), arguments(expected));
+        }
+    }
+}

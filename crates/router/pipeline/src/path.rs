@@ -1,0 +1,44 @@
+//! The API a request's path belongs to.
+
+/// A path of an inference API. Paths that are not listed are served alike; they only share one metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ApiPath(&'static str);
+
+const OTHER: &str = "other";
+const CHAT: &str = "/v1/chat/completions";
+const COMPLETIONS: &str = "/v1/completions";
+
+const KNOWN: [&str; 15] = [
+    CHAT,
+    COMPLETIONS,
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/models",
+    "/v1/rerank",
+    "/v1/score",
+    "/v1/audio/speech",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+    "/v1/images/generations",
+    "/v1/images/edits",
+    "/v1/images/variations",
+    "/v1/",
+];
+
+impl ApiPath {
+    /// The API of this path, query cut off.
+    pub fn of(path: &str) -> Self {
+        Self(KNOWN.iter().copied().find(|known| *known == path).unwrap_or(OTHER))
+    }
+
+    /// Value of the metric label `path`: bounded, whatever clients send.
+    pub fn label(self) -> &'static str {
+        self.0
+    }
+
+    /// Whether requests may carry `stream_options` and `include_usage`.
+    pub(crate) fn takes_usage_wish(self) -> bool {
+        self.0 == CHAT || self.0 == COMPLETIONS
+    }
+}

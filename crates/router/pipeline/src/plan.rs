@@ -1,0 +1,151 @@
+//! From a request's facts to where it goes: route, server, candidates, body edits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use kthena_router_routing::{HeaderSource, RouteFacts, Target};
+use kthena_router_scheduler::{Profile, RequestFacts};
+use kthena_router_view::{Members, ServerView, Snapshot};
+
+use crate::attempts::AttemptPlan;
+use crate::body::BodyFacts;
+use crate::edits::Edits;
+use crate::error::RouteError;
+use crate::path::ApiPath;
+
+/// What is known of a request before its body.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The API its path belongs to.
+    pub api: ApiPath,
+    /// Percent-decoded path without query.
+    pub path: &'a [u8],
+    /// Its headers.
+    pub headers: &'a dyn HeaderSource,
+}
+
+/// What kind of thing answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BackendKind {
+    /// Pods of a `ModelServer`.
+    ModelServer,
+}
+
+impl BackendKind {
+    /// The name in logs and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ModelServer => "model_server",
+        }
+    }
+}
+
+/// Where a request was bound to; a label set of logs and metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// `namespace/name` of the route.
+    pub route: Arc<str>,
+    /// What kind of thing answers.
+    pub kind: BackendKind,
+    /// `namespace/name` of what answers.
+    pub backend: Arc<str>,
+    /// The model name that is sent on.
+    pub upstream_model: Arc<str>,
+}
+
+/// The way of a request, before it is dispatched.
+#[derive(Debug)]
+pub struct Plan {
+    /// What was matched.
+    pub destination: Destination,
+    /// What changes in the body.
+    pub edits: Edits,
+    /// Whom to try in which order.
+    pub attempts: AttemptPlan,
+    /// Limit from dial to response headers, per attempt.
+    pub timeout: Option<Duration>,
+}
+
+/// A route and the server it chose; the part of a decision that logs name even if the rest fails.
+#[derive(Debug, Clone)]
+pub struct Matched {
+    /// `namespace/name` of the route.
+    pub route: Arc<str>,
+    /// `namespace/name` of the target.
+    pub backend: Arc<str>,
+    /// The model name is an adapter.
+    adapter: bool,
+    kind: MatchedKind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum MatchedKind {
+    Server,
+    Provider,
+}
+
+/// Finds the route of a request and draws its target.
+pub fn select(
+    request: &Request<'_>,
+    model: &str,
+    snapshot: &Snapshot,
+    rng: &mut Rng,
+) -> Result<Matched, RouteError> {
+    let facts = RouteFacts { model, path: request.path, headers: request.headers };
+    let selection = snapshot.routes.select(&facts, rng.u64(..)).ok_or(RouteError::NoRoute)?;
+    let (backend, kind) = match selection.target {
+        Target::Server(key) => (key, MatchedKind::Server),
+        Target::Provider(key) => (key, MatchedKind::Provider),
+        Target::Malformed => return Err(RouteError::NoRoute),
+    };
+    let route = Arc::clone(selection.route.key());
+    Ok(Matched { route, backend: Arc::clone(backend), adapter: selection.adapter, kind })
+}
+
+impl Matched {
+    /// Chooses pods and body edits.
+    pub fn plan(
+        self,
+        request: &Request<'_>,
+        body: &BodyFacts,
+        snapshot: &Snapshot,
+        profile: &Profile,
+        rng: &mut Rng,
+    ) -> Result<Plan, RouteError> {
+        if matches!(self.kind, MatchedKind::Provider) {
+            return Err(RouteError::NoProvider(self.backend.to_string()));
+        }
+        let server = snapshot.server(&self.backend).ok_or_else(|| RouteError::NoServer(self.backend.to_string()))?;
+        let candidates = usable(server)?;
+        let prompt_tokens = body.prompt.map_or(0, crate::prompt::PromptFacts::tokens);
+        let facts = RequestFacts { model: &body.model, prompt_tokens };
+        let placement = profile.place(&facts, candidates, rng);
+        let chosen = placement.iter().map(|position| candidates[*position as usize].clone()).collect();
+
+        let rewritten = server.model.as_ref().filter(|_| !self.adapter);
+        let edits = Edits::for_engine(body, request.api, rewritten.map(AsRef::as_ref));
+        let upstream_model = match rewritten {
+            Some(model) => Arc::clone(model),
+            None => snapshot.routes.known(&body.model).cloned().unwrap_or_else(|| body.model.as_str().into()),
+        };
+        let destination =
+            Destination { route: self.route, kind: BackendKind::ModelServer, backend: self.backend, upstream_model };
+        let attempts = AttemptPlan::new(chosen, server.attempts);
+        Ok(Plan { destination, edits, attempts, timeout: server.timeout })
+    }
+}
+
+fn usable(server: &ServerView) -> Result<&[kthena_router_scheduler::Candidate], RouteError> {
+    let candidates = server.candidates();
+    if !candidates.is_empty() {
+        return Ok(candidates);
+    }
+    match server.members {
+        Members::Disaggregated { .. } if server.size() > 0 => Err(RouteError::NoDecodePod),
+        _ => Err(RouteError::NoPods(server.key.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

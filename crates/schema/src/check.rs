@@ -1,0 +1,57 @@
+//! The API server's checks of a write, one after the other.
+
+use serde_json::Value;
+
+use crate::cel::DEFAULT_COST_BUDGET;
+use crate::fault::{Fault, FaultKind};
+use crate::node::Schema;
+use crate::path::FieldPath;
+
+const RULES_SKIPPED: &str = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+
+impl Schema {
+    /// Everything the API server holds against a pruned and defaulted object: types and constraints, repeated items of
+    /// unique lists, then the rules unless the former make them pointless. With `old`, as an update.
+    pub fn check(&self, value: &Value, old: Option<&Value>) -> Vec<Fault> {
+        let faults = self.validate(value, old);
+        self.check_after(value, old, faults)
+    }
+
+    /// As [`Schema::check`], for a resource with a scale subresource at these paths, such as `.spec.replicas`.
+    pub fn check_with_scale(&self, value: &Value, old: Option<&Value>, scale_paths: &[&str]) -> Vec<Fault> {
+        let mut faults = self.validate(value, old);
+        faults.extend(scale_paths.iter().filter_map(|path| scale_fault(value, path)));
+        self.check_after(value, old, faults)
+    }
+
+    fn check_after(&self, value: &Value, old: Option<&Value>, mut faults: Vec<Fault>) -> Vec<Fault> {
+        // Lists that had repeated items before may keep them.
+        if old.is_none_or(|old| self.validate_unique(old).is_empty()) {
+            faults.extend(self.validate_unique(value));
+        }
+        if !self.0.below.rules {
+            return faults;
+        }
+        if faults.iter().any(Fault::blocks_rules) {
+            faults.push(Fault::invalid(FieldPath::root(), Value::Null, RULES_SKIPPED));
+        } else {
+            faults.extend(self.validate_rules(value, old, DEFAULT_COST_BUDGET));
+        }
+        faults
+    }
+}
+
+/// A replica count must be a non-negative integer that fits 32 bits. The path keeps its leading dot, as in the API server.
+fn scale_fault(value: &Value, path: &str) -> Option<Fault> {
+    let pointer = path.replace('.', "/");
+    let count = value.pointer(&pointer)?;
+    let detail = match count.as_i64() {
+        None => return None,
+        Some(count) if count < 0 => "should be a non-negative integer".to_owned(),
+        Some(count) if count > i64::from(i32::MAX) => {
+            format!("should be less than or equal to {}", i32::MAX)
+        }
+        Some(_) => return None,
+    };
+    Some(Fault { path: FieldPath::new(path), kind: FaultKind::Invalid, value: Some(count.clone()), detail })
+}
