@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+#[cfg(test)]
+mod tests;
+
 /// A signed span of time with nanosecond resolution, written in Go's duration syntax. Equal by value, not by text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GoDuration(i64);
@@ -41,6 +44,12 @@ impl GoDuration {
         Self(secs.saturating_mul(NANOS_PER_SECOND))
     }
 
+    /// This span so many times; saturates.
+    #[must_use]
+    pub const fn saturating_mul(self, factor: i64) -> Self {
+        Self(self.0.saturating_mul(factor))
+    }
+
     /// Nanoseconds, negative for a negative span.
     pub const fn as_nanos(self) -> i64 {
         self.0
@@ -48,7 +57,9 @@ impl GoDuration {
 
     /// The standard library's duration; `None` if negative.
     pub fn to_std(self) -> Option<std::time::Duration> {
-        u64::try_from(self.0).ok().map(std::time::Duration::from_nanos)
+        u64::try_from(self.0)
+            .ok()
+            .map(std::time::Duration::from_nanos)
     }
 }
 
@@ -84,7 +95,9 @@ impl FromStr for GoDuration {
             if whole.is_empty() && fraction.is_empty() {
                 return Err(invalid());
             }
-            let unit_end = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
+            let unit_end = rest
+                .find(|c: char| c == '.' || c.is_ascii_digit())
+                .unwrap_or(rest.len());
             let unit = &rest[..unit_end];
             rest = &rest[unit_end..];
             let scale = unit_nanos(text, unit)?;
@@ -104,13 +117,20 @@ fn unit_nanos(text: &str, unit: &str) -> Result<i64, DurationError> {
         "m" => Ok(60 * NANOS_PER_SECOND),
         "h" => Ok(3600 * NANOS_PER_SECOND),
         "" => Err(DurationError::MissingUnit(text.to_owned())),
-        _ => Err(DurationError::UnknownUnit { text: text.to_owned(), unit: unit.to_owned() }),
+        _ => Err(DurationError::UnknownUnit {
+            text: text.to_owned(),
+            unit: unit.to_owned(),
+        }),
     }
 }
 
 /// `whole.fraction` times `scale`, cut to whole nanoseconds; `None` if it cannot be held.
 fn scaled(whole: &str, fraction: &str, scale: i64) -> Option<i128> {
-    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: i128 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
     let mut value = whole.checked_mul(i128::from(scale))?;
     let mut place = i128::from(scale);
     for digit in fraction.bytes().take(18) {

@@ -15,8 +15,15 @@ pub const REVISION: &str = "modelserving.volcano.sh/revision";
 /// Hash of the role template that the pod was built from.
 pub const ROLE_TEMPLATE_HASH: &str = "modelserving.volcano.sh/role-template-hash";
 /// The identity labels: a template never overrides them.
-pub const IDENTITY: [&str; 7] =
-    [MODEL_SERVING_NAME, GROUP_NAME, ROLE, ROLE_ID, ENTRY, REVISION, ROLE_TEMPLATE_HASH];
+pub const IDENTITY: [&str; 7] = [
+    MODEL_SERVING_NAME,
+    GROUP_NAME,
+    ROLE,
+    ROLE_ID,
+    ENTRY,
+    REVISION,
+    ROLE_TEMPLATE_HASH,
+];
 
 /// Annotation of a `ControllerRevision`: role counts last seen while it was the update revision, JSON map.
 pub const ROLE_REPLICAS: &str = "modelserving.volcano.sh/role-replicas";
@@ -29,7 +36,50 @@ pub const POD_GROUP_NAME: &str = "scheduling.k8s.io/group-name";
 /// Annotation of a pod: its task within the `PodGroup`.
 pub const TASK_SPEC: &str = "volcano.sh/task-spec";
 /// Label a Secret must carry to be usable as a provider credential, with value `true`.
-pub const PROVIDER_CREDENTIAL: &str = "networking.serving.volcano.sh/external-model-provider-credential";
+pub const PROVIDER_CREDENTIAL: &str =
+    "networking.serving.volcano.sh/external-model-provider-credential";
+
+/// What [`PROVIDER_CREDENTIAL`] must be set to.
+pub const PROVIDER_CREDENTIAL_VALUE: &str = "true";
+
+/// Label of an object made from a `ModelBooster`: its name.
+pub const MODEL_NAME: &str = "workload.serving.volcano.sh/model-name";
+/// Label of an object made from a `ModelBooster`: the backend's name, empty on the `ModelRoute`.
+pub const BACKEND_NAME: &str = "workload.serving.volcano.sh/backend-name";
+/// Label of an object made from a `ModelBooster`: always [`MANAGED_BY_VALUE`].
+pub const MANAGED_BY: &str = "workload.serving.volcano.sh/managed-by";
+/// What [`MANAGED_BY`] is set to.
+pub const MANAGED_BY_VALUE: &str = crate::WORKLOAD_GROUP;
+/// Label of an object made from a `ModelBooster`: hash of what it was made from.
+pub const MODEL_REVISION: &str = "workload.serving.volcano.sh/revision";
+/// Label of an object made from a `ModelBooster`: its uid.
+pub const MODEL_UID: &str = "workload.serving.volcano.sh/model-uid";
+
+/// Component that reports events about a `ModelServing`.
+pub const EVENT_COMPONENT: &str = "modelserving-controller";
+/// Event reason: a role instance is being made.
+pub const EVENT_ROLE_CREATING: &str = "RoleCreating";
+/// Event reason: a role instance is ready.
+pub const EVENT_ROLE_RUNNING: &str = "RoleRunning";
+/// Event reason: a role instance is being removed.
+pub const EVENT_ROLE_DELETING: &str = "RoleDeleting";
+
+/// Environment variable of a `ModelBooster` backend: endpoint of an object store.
+pub const ENV_ENDPOINT: &str = "ENDPOINT";
+/// Environment variable of a `ModelBooster` backend: port of the runtime sidecar, 8100 unless set.
+pub const ENV_RUNTIME_PORT: &str = "RUNTIME_PORT";
+/// Environment variable of a `ModelBooster` backend: address of the engine as the sidecar sees it.
+pub const ENV_RUNTIME_URL: &str = "RUNTIME_URL";
+/// Environment variable of a `ModelBooster` backend: path of the engine's metrics, `/metrics` unless set.
+pub const ENV_RUNTIME_METRICS_PATH: &str = "RUNTIME_METRICS_PATH";
+/// Environment variable of a `ModelBooster` backend: endpoint of a Hugging Face mirror.
+pub const ENV_HF_ENDPOINT: &str = "HF_ENDPOINT";
+/// Environment variable of a `ModelBooster` backend: token for `ModelScope`.
+pub const ENV_MS_TOKEN: &str = "MS_TOKEN";
+/// Environment variable of a `ModelBooster` backend: revision of a model on `ModelScope`.
+pub const ENV_MS_REVISION: &str = "MS_REVISION";
+/// Environment variable of a `ModelBooster` backend: do not install what the engine depends on.
+pub const ENV_SKIP_ENGINE_DEPENDENCY_INSTALL: &str = "KTHENA_SKIP_ENGINE_DEPENDENCY_INSTALL";
 
 /// Environment variable: `<entry pod>.<namespace>`.
 pub const ENV_ENTRY_ADDRESS: &str = "ENTRY_ADDRESS";

@@ -9,7 +9,12 @@
 //! - Pod templates are carried as opaque JSON, so that no field of a user is lost on the way to a pod.
 //! - Reading tolerates what typed Go clients write: zero values, `null`, empty objects.
 
+pub mod admission;
 pub mod autoscaling_policy;
+mod check;
+pub mod conditions;
+pub mod crd;
+pub mod defaults;
 pub mod duration;
 pub mod external_model_provider;
 pub mod int_or_percent;
@@ -21,6 +26,8 @@ pub mod model_serving;
 pub mod quantity;
 pub mod regex;
 mod resource;
+
+pub use check::{Settled, check, settle};
 
 /// Group of `ModelRoute`, `ModelServer` and `ExternalModelProvider`.
 pub const NETWORKING_GROUP: &str = "networking.serving.volcano.sh";

@@ -56,7 +56,10 @@ pub enum InferenceEngine {
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadSelector {
     /// Labels a pod must carry, all of them. Admission wants at least one.
-    #[serde(deserialize_with = "crate::resource::null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        deserialize_with = "crate::resource::null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub match_labels: BTreeMap<String, String>,
     /// Present = prefill and decode run in different pods.
     #[serde(skip_serializing_if = "Option::is_none")]

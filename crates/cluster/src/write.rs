@@ -22,6 +22,18 @@ pub struct Stamp {
     pub resource_version: String,
     /// Set on an object that is being deleted.
     pub deletion_timestamp: Option<String>,
+    /// Who it goes with.
+    pub owner_references: Vec<Owner>,
+}
+
+/// One owner of an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Owner {
+    /// Unique identity of the owner.
+    pub uid: String,
+    /// It manages the object.
+    pub controller: bool,
 }
 
 /// What happens to the objects that a deleted object owns.
@@ -68,6 +80,13 @@ pub enum WriteError {
     /// The URL cannot be built from the object's name.
     #[error("request cannot be built: {0}")]
     Request(#[from] http::Error),
+}
+
+impl Stamp {
+    /// Uid of the managing owner, empty if there is none.
+    pub fn controller(&self) -> &str {
+        self.owner_references.iter().find(|owner| owner.controller).map_or("", |owner| &owner.uid)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -32,6 +32,13 @@ enum Command {
     Engine(engine::Args),
     /// Print the custom resource definitions.
     Crds,
+    /// A process that the node agent starts.
+    #[command(hide = true)]
+    NodeShim {
+        /// What it is to do
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Parses, runs, and says what went wrong.
@@ -41,6 +48,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Local(command) => local::run(command),
         Command::Engine(args) => engine::run(args),
         Command::Crds => crds::run(),
+        Command::NodeShim { arguments } => Ok(kthena_node::supervisor::main(arguments)),
     };
     match outcome {
         Ok(code) => code,
@@ -75,8 +83,14 @@ mod tests {
     #[test]
     fn a_link_named_like_an_old_program_is_that_program() {
         let cases = [
-            (&["/bin/kthena-router", "--port=1"][..], &["/bin/kthena-router", "router", "--port=1"][..]),
-            (&["kthena-controller-manager"], &["kthena-controller-manager", "controller-manager"]),
+            (
+                &["/bin/kthena-router", "--port=1"][..],
+                &["/bin/kthena-router", "router", "--port=1"][..],
+            ),
+            (
+                &["kthena-controller-manager"],
+                &["kthena-controller-manager", "controller-manager"],
+            ),
             (&["kubectl-kthena", "get"], &["kubectl-kthena", "get"]),
             (&["kthena", "local"], &["kthena", "local"]),
         ];

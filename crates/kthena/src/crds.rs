@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 
 /// Prints the definitions as one YAML stream.
 pub(crate) fn run() -> Result<ExitCode> {
-    std::io::stdout().write_all(kthena_api::crd::yaml().as_bytes()).context("standard output")?;
+    std::io::stdout()
+        .write_all(kthena_api::crd::yaml().as_bytes())
+        .context("standard output")?;
     Ok(ExitCode::SUCCESS)
 }

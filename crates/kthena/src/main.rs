@@ -2,6 +2,7 @@
 
 mod cli;
 mod crds;
+mod detach;
 mod engine;
 mod local;
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use futures::StreamExt;
+use kthena_wire::sse::{Decoder, SseError};
 use serde_json::{Value, json};
 
 /// What is asked.
@@ -39,6 +40,9 @@ pub enum AskError {
         /// What it said.
         message: String,
     },
+    /// The stream is no event stream.
+    #[error("the answer: {0}")]
+    Stream(#[from] SseError),
     /// The answer cannot be shown.
     #[error("output: {0}")]
     Output(#[from] io::Error),
@@ -46,6 +50,8 @@ pub enum AskError {
 
 /// Response header in which the router says where a request went and why.
 const EXPLAIN_HEADER: &str = "x-kthena-explain";
+/// Longest event of a stream that is believed to be a chat.
+const MAX_EVENT_BYTES: usize = 1 << 20;
 
 /// Asks and writes the answer to `out` as it streams.
 ///
@@ -68,17 +74,26 @@ pub async fn ask(question: &Question, out: &mut impl io::Write) -> Result<Answer
         .send()
         .await?;
     let mut answer = Answer {
-        explanation: response.headers().get(EXPLAIN_HEADER).and_then(|text| text.to_str().ok()).map(str::to_owned),
+        explanation: response
+            .headers()
+            .get(EXPLAIN_HEADER)
+            .and_then(|text| text.to_str().ok())
+            .map(str::to_owned),
         ..Answer::default()
     };
     if !response.status().is_success() {
         let status = response.status().as_u16();
-        return Err(AskError::Refused { status, message: refusal(&response.text().await?) });
+        return Err(AskError::Refused {
+            status,
+            message: refusal(&response.text().await?),
+        });
     }
-    let mut events = kthena_wire::sse::Decoder::new();
+    let mut decoder = Decoder::new(MAX_EVENT_BYTES);
+    let mut events = Vec::new();
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
-        for event in events.push(&chunk?) {
+        decoder.push(&chunk?, &mut events)?;
+        for event in events.drain(..) {
             take(&event.data, &mut answer, out)?;
         }
     }
@@ -87,7 +102,9 @@ pub async fn ask(question: &Question, out: &mut impl io::Write) -> Result<Answer
 }
 
 fn take(data: &str, answer: &mut Answer, out: &mut impl io::Write) -> io::Result<()> {
-    let Ok(chunk) = serde_json::from_str::<Value>(data) else { return Ok(()) };
+    let Ok(chunk) = serde_json::from_str::<Value>(data) else {
+        return Ok(());
+    };
     if let Some(text) = chunk["choices"][0]["delta"]["content"].as_str() {
         out.write_all(text.as_bytes())?;
         out.flush()?;
@@ -100,5 +117,7 @@ fn take(data: &str, answer: &mut Answer, out: &mut impl io::Write) -> io::Result
 
 fn refusal(body: &str) -> String {
     let parsed: Option<Value> = serde_json::from_str(body).ok();
-    parsed.and_then(|body| body["error"]["message"].as_str().map(str::to_owned)).unwrap_or_else(|| body.to_owned())
+    parsed
+        .and_then(|body| body["error"]["message"].as_str().map(str::to_owned))
+        .unwrap_or_else(|| body.to_owned())
 }

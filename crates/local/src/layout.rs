@@ -26,10 +26,11 @@ pub struct Running {
     pub pid: u32,
     /// Where the router answers, such as `http://127.0.0.1:8080`; absent until it does.
     pub router: Option<String>,
-    /// Where the router shows its metrics; absent until it does.
-    pub metrics: Option<String>,
     /// Where the API server answers; absent until it does.
     pub api: Option<String>,
+    /// Whether everything that was asked for is up.
+    #[serde(default)]
+    pub ready: bool,
 }
 
 /// The right to use a state folder, until dropped.
@@ -99,6 +100,26 @@ impl Layout {
     /// Log of a program that runs in the background.
     pub fn log(&self) -> PathBuf {
         self.root.join("kthena.log")
+    }
+
+    /// The token of the kubeconfig: made once, kept for as long as the folder.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read or written.
+    pub fn token(&self) -> Result<String, LayoutError> {
+        let path = self.root.join("token");
+        match fs::read_to_string(&path) {
+            Ok(token) if !token.is_empty() => Ok(token),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(LayoutError::Io { path, source })
+            }
+            _ => {
+                let token = uuid::Uuid::new_v4().simple().to_string();
+                Self::write_private(&path, &token)?;
+                Ok(token)
+            }
+        }
     }
 
     fn lock_file(&self) -> PathBuf {
@@ -193,8 +214,8 @@ impl Running {
         Self {
             pid,
             router: None,
-            metrics: None,
             api: None,
+            ready: false,
         }
     }
 }

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::cel::DEFAULT_COST_BUDGET;
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
+use crate::go;
 use crate::node::Schema;
 use crate::path::FieldPath;
 
@@ -18,13 +19,27 @@ impl Schema {
     }
 
     /// As [`Schema::check`], for a resource with a scale subresource at these paths, such as `.spec.replicas`.
-    pub fn check_with_scale(&self, value: &Value, old: Option<&Value>, scale_paths: &[&str]) -> Vec<Fault> {
+    pub fn check_with_scale(
+        &self,
+        value: &Value,
+        old: Option<&Value>,
+        scale_paths: &[&str],
+    ) -> Vec<Fault> {
         let mut faults = self.validate(value, old);
-        faults.extend(scale_paths.iter().filter_map(|path| scale_fault(value, path)));
+        faults.extend(
+            scale_paths
+                .iter()
+                .filter_map(|path| scale_fault(value, path)),
+        );
         self.check_after(value, old, faults)
     }
 
-    fn check_after(&self, value: &Value, old: Option<&Value>, mut faults: Vec<Fault>) -> Vec<Fault> {
+    fn check_after(
+        &self,
+        value: &Value,
+        old: Option<&Value>,
+        mut faults: Vec<Fault>,
+    ) -> Vec<Fault> {
         // Lists that had repeated items before may keep them.
         if old.is_none_or(|old| self.validate_unique(old).is_empty()) {
             faults.extend(self.validate_unique(value));
@@ -33,7 +48,11 @@ impl Schema {
             return faults;
         }
         if faults.iter().any(Fault::blocks_rules) {
-            faults.push(Fault::invalid(FieldPath::root(), Value::Null, RULES_SKIPPED));
+            faults.push(Fault::invalid(
+                FieldPath::root(),
+                Value::Null,
+                RULES_SKIPPED,
+            ));
         } else {
             faults.extend(self.validate_rules(value, old, DEFAULT_COST_BUDGET));
         }
@@ -41,17 +60,33 @@ impl Schema {
     }
 }
 
-/// A replica count must be a non-negative integer that fits 32 bits. The path keeps its leading dot, as in the API server.
+/// A replica count must be a non-negative integer of 32 bits. The path keeps its leading dot, as in the API server.
 fn scale_fault(value: &Value, path: &str) -> Option<Fault> {
     let pointer = path.replace('.', "/");
-    let count = value.pointer(&pointer)?;
-    let detail = match count.as_i64() {
-        None => return None,
-        Some(count) if count < 0 => "should be a non-negative integer".to_owned(),
-        Some(count) if count > i64::from(i32::MAX) => {
-            format!("should be less than or equal to {}", i32::MAX)
-        }
+    let found = value.pointer(&pointer)?;
+    let (shown, detail) = match found.as_i64() {
+        None => (Value::from(0), accessor_error(found, path)),
+        Some(count) if count < 0 => (found.clone(), "should be a non-negative integer".to_owned()),
+        Some(count) if count > i64::from(i32::MAX) => (
+            found.clone(),
+            format!("should be less than or equal to {}", i32::MAX),
+        ),
         Some(_) => return None,
     };
-    Some(Fault { path: FieldPath::new(path), kind: FaultKind::Invalid, value: Some(count.clone()), detail })
+    Some(Fault::invalid(FieldPath::new(path), shown, detail))
+}
+
+fn accessor_error(found: &Value, path: &str) -> String {
+    let (text, kind) = match found {
+        Value::String(text) => (text.clone(), "string"),
+        Value::Number(number) => (
+            number.as_f64().map_or_else(String::new, go::float),
+            "float64",
+        ),
+        Value::Bool(flag) => (flag.to_string(), "bool"),
+        Value::Null => ("<nil>".to_owned(), "<nil>"),
+        Value::Array(_) => (go::json(found), "[]interface {}"),
+        Value::Object(_) => (go::json(found), "map[string]interface {}"),
+    };
+    format!("{path} accessor error: {text} is of the type {kind}, expected int64")
 }

@@ -19,8 +19,16 @@ pub(crate) struct OldItems<'v>(BTreeMap<String, &'v Value>);
 
 impl<'v> OldItems<'v> {
     pub(crate) fn new(node: &Node, old: Option<&'v Value>) -> Self {
-        let items = old.and_then(Value::as_array).filter(|_| node.list_type == Some(ListType::Map));
-        Self(items.into_iter().flatten().map(|item| (identity(node, item), item)).collect())
+        let items = old
+            .and_then(Value::as_array)
+            .filter(|_| node.list_type == Some(ListType::Map));
+        Self(
+            items
+                .into_iter()
+                .flatten()
+                .map(|item| (identity(node, item), item))
+                .collect(),
+        )
     }
 
     pub(crate) fn find(&self, node: &Node, item: &Value) -> Option<&'v Value> {
@@ -33,6 +41,10 @@ impl<'v> OldItems<'v> {
 
 /// The keys of an item as one text.
 fn identity(node: &Node, item: &Value) -> String {
-    let keys = node.list_map_keys.iter().map(|key| item.get(key.as_ref()).unwrap_or(&Value::Null));
-    keys.map(|value| format!("{value}\u{0}")).collect()
+    let mut text = String::new();
+    for key in &node.list_map_keys {
+        text.push_str(&item.get(key.as_ref()).unwrap_or(&Value::Null).to_string());
+        text.push('\0');
+    }
+    text
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::node::{Node, Schema};
+use crate::node::{Additional, Node, Schema};
 
 impl Schema {
     /// Fills in defaults, only inside objects that are present.
@@ -31,13 +31,20 @@ fn fill(node: &Node, value: &mut Value) {
 fn fill_object(node: &Node, map: &mut Map<String, Value>) {
     if node.below.defaults {
         for (name, schema) in &node.properties {
-            if let Some(default) = schema.0.default.as_ref().filter(|_| !map.contains_key(name.as_ref())) {
+            if let Some(default) = schema
+                .0
+                .default
+                .as_ref()
+                .filter(|_| !map.contains_key(name.as_ref()))
+            {
                 map.insert(name.to_string(), default.clone());
             }
         }
     }
     map.retain(|name, value| {
-        let Some(schema) = member(node, name) else { return true };
+        let Some(schema) = member(node, name) else {
+            return true;
+        };
         replace_null(&schema.0, value);
         if value.is_null() && !schema.0.nullable {
             return false;
@@ -48,10 +55,10 @@ fn fill_object(node: &Node, map: &mut Map<String, Value>) {
 }
 
 fn member<'n>(node: &'n Node, name: &str) -> Option<&'n Schema> {
-    node.properties.get(name).or_else(|| match &node.additional {
-        crate::node::Additional::Of(schema) => Some(schema),
+    match (node.properties.get(name), &node.additional) {
+        (Some(schema), _) | (None, Additional::Of(schema)) => Some(schema),
         _ => None,
-    })
+    }
 }
 
 fn replace_null(node: &Node, value: &mut Value) {

@@ -21,11 +21,19 @@ impl Definitions {
     /// Only `roots` and what they refer to is parsed. A type that contains itself is cut off where it recurs: anything
     /// is accepted there.
     pub fn parse(definitions: &Map<String, Value>, roots: &[&str]) -> Result<Self, SchemaError> {
-        let mut resolver = Resolver { source: definitions, parsed: HashMap::new(), open: HashSet::new() };
+        let mut resolver = Resolver {
+            source: definitions,
+            parsed: HashMap::new(),
+            open: HashSet::new(),
+        };
         for root in roots {
             resolver.definition(root, 0)?;
         }
-        let schemas = resolver.parsed.into_iter().map(|(name, schema)| (name.into(), schema)).collect();
+        let schemas = resolver
+            .parsed
+            .into_iter()
+            .map(|(name, schema)| (name.into(), schema))
+            .collect();
         Ok(Self { schemas })
     }
 
@@ -36,7 +44,9 @@ impl Definitions {
 
     /// Names and schemas, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Schema)> {
-        self.schemas.iter().map(|(name, schema)| (name.as_ref(), schema))
+        self.schemas
+            .iter()
+            .map(|(name, schema)| (name.as_ref(), schema))
     }
 }
 
@@ -61,38 +71,50 @@ impl Resolver<'_> {
             return Ok(Schema::anything());
         }
         let source = self.source;
-        let value = source.get(name).ok_or_else(|| SchemaError::UnknownDefinition(name.to_owned()))?;
-        let mut parser = Parser { resolver: Some(self), resource: false };
-        let schema = match number_or_text(name) {
-            true => Schema::new(Node { int_or_string: true, ..Node::default() }),
-            false => parser.schema(value, &FieldPath::new(name), depth + 1)?,
+        let value = source
+            .get(name)
+            .ok_or_else(|| SchemaError::UnknownDefinition(name.to_owned()))?;
+        let mut parser = Parser {
+            resolver: Some(self),
+            resource: false,
+        };
+        let schema = if number_or_text(name) {
+            Schema::new(Node {
+                int_or_string: true,
+                ..Node::default()
+            })
+        } else {
+            parser.schema(value, &FieldPath::new(name), depth + 1)?
         };
         self.open.remove(name);
         self.parsed.insert(name.to_owned(), schema.clone());
         Ok(schema)
     }
+}
 
-    /// `target` with what a field says beside its reference: default, description, merging.
-    pub(crate) fn with_siblings(&self, target: Schema, map: &Map<String, Value>) -> Schema {
-        let default = map.get("default").filter(|value| !value.is_null());
-        let description = map.get("description").and_then(Value::as_str);
-        let strategy = map.get("x-kubernetes-patch-strategy").and_then(Value::as_str);
-        if default.is_none() && description.is_none() && strategy.is_none() {
-            return target;
-        }
-        let mut node = copy(&target.0);
-        if let Some(default) = default {
-            node.default = Some(default.clone());
-        }
-        if let Some(description) = description {
-            node.description = Some(description.into());
-        }
-        node.patch_strategy.merge |= strategy.is_some_and(|words| words.split(',').any(|word| word == "merge"));
-        node.patch_strategy.retain_keys |=
-            strategy.is_some_and(|words| words.split(',').any(|word| word == "retainKeys"));
-        node.below = below(&node);
-        Schema(Arc::new(node))
+/// `target` with what a field says beside its reference: default, description, merging.
+pub(crate) fn with_siblings(target: Schema, map: &Map<String, Value>) -> Schema {
+    let default = map.get("default").filter(|value| !value.is_null());
+    let description = map.get("description").and_then(Value::as_str);
+    let strategy = map
+        .get("x-kubernetes-patch-strategy")
+        .and_then(Value::as_str);
+    if default.is_none() && description.is_none() && strategy.is_none() {
+        return target;
     }
+    let mut node = copy(&target.0);
+    if let Some(default) = default {
+        node.default = Some(default.clone());
+    }
+    if let Some(description) = description {
+        node.description = Some(description.into());
+    }
+    node.patch_strategy.merge |=
+        strategy.is_some_and(|words| words.split(',').any(|word| word == "merge"));
+    node.patch_strategy.retain_keys |=
+        strategy.is_some_and(|words| words.split(',').any(|word| word == "retainKeys"));
+    node.below = below(&node);
+    Schema(Arc::new(node))
 }
 
 /// Quantities are declared as strings but numbers are read too.

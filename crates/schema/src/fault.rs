@@ -80,7 +80,10 @@ impl FaultKind {
 
     /// These kinds print without the value, however it is set.
     const fn hides_value(self) -> bool {
-        matches!(self, Self::Required | Self::Forbidden | Self::TooLong | Self::Internal)
+        matches!(
+            self,
+            Self::Required | Self::Forbidden | Self::TooLong | Self::Internal
+        )
     }
 }
 
@@ -98,49 +101,103 @@ pub struct Cause {
 impl Fault {
     /// A needed value is missing.
     pub fn required(path: FieldPath, detail: impl Into<String>) -> Self {
-        Self { path, kind: FaultKind::Required, value: None, detail: detail.into() }
+        Self {
+            path,
+            kind: FaultKind::Required,
+            value: None,
+            detail: detail.into(),
+        }
     }
 
     /// A value is malformed or out of range.
     pub fn invalid(path: FieldPath, value: impl Into<Value>, detail: impl Into<String>) -> Self {
-        Self { path, kind: FaultKind::Invalid, value: Some(value.into()), detail: detail.into() }
+        Self {
+            path,
+            kind: FaultKind::Invalid,
+            value: Some(value.into()),
+            detail: detail.into(),
+        }
     }
 
     /// A value has the wrong JSON type.
-    pub fn type_invalid(path: FieldPath, value: impl Into<Value>, detail: impl Into<String>) -> Self {
-        Self { path, kind: FaultKind::TypeInvalid, value: Some(value.into()), detail: detail.into() }
+    pub fn type_invalid(
+        path: FieldPath,
+        value: impl Into<Value>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            path,
+            kind: FaultKind::TypeInvalid,
+            value: Some(value.into()),
+            detail: detail.into(),
+        }
     }
 
     /// A value is not one of `supported`.
-    pub fn not_supported<S: AsRef<str>>(path: FieldPath, value: impl Into<Value>, supported: &[S]) -> Self {
-        let listed: Vec<String> = supported.iter().map(|text| go::quote(text.as_ref())).collect();
-        let detail =
-            if listed.is_empty() { String::new() } else { format!("supported values: {}", listed.join(", ")) };
-        Self { path, kind: FaultKind::NotSupported, value: Some(value.into()), detail }
+    pub fn not_supported<S: AsRef<str>>(
+        path: FieldPath,
+        value: impl Into<Value>,
+        supported: &[S],
+    ) -> Self {
+        let listed: Vec<String> = supported
+            .iter()
+            .map(|text| go::quote(text.as_ref()))
+            .collect();
+        let detail = if listed.is_empty() {
+            String::new()
+        } else {
+            format!("supported values: {}", listed.join(", "))
+        };
+        Self {
+            path,
+            kind: FaultKind::NotSupported,
+            value: Some(value.into()),
+            detail,
+        }
     }
 
     /// A value is not allowed here.
     pub fn forbidden(path: FieldPath, detail: impl Into<String>) -> Self {
-        Self { path, kind: FaultKind::Forbidden, value: None, detail: detail.into() }
+        Self {
+            path,
+            kind: FaultKind::Forbidden,
+            value: None,
+            detail: detail.into(),
+        }
     }
 
     /// A key or item occurs more than once.
     pub fn duplicate(path: FieldPath, value: impl Into<Value>) -> Self {
-        Self { path, kind: FaultKind::Duplicate, value: Some(value.into()), detail: String::new() }
+        Self {
+            path,
+            kind: FaultKind::Duplicate,
+            value: Some(value.into()),
+            detail: String::new(),
+        }
     }
 
     /// A text is longer than `max`.
     pub fn too_long(path: FieldPath, max: u64) -> Self {
         let unit = if max == 1 { "byte" } else { "bytes" };
         let detail = format!("may not be more than {max} {unit}");
-        Self { path, kind: FaultKind::TooLong, value: None, detail }
+        Self {
+            path,
+            kind: FaultKind::TooLong,
+            value: None,
+            detail,
+        }
     }
 
     /// A list or map has `actual` members, more than `max`.
     pub fn too_many(path: FieldPath, actual: u64, max: u64) -> Self {
         let unit = if max == 1 { "item" } else { "items" };
         let detail = format!("must have at most {max} {unit}");
-        Self { path, kind: FaultKind::TooMany, value: Some(actual.into()), detail }
+        Self {
+            path,
+            kind: FaultKind::TooMany,
+            value: Some(actual.into()),
+            detail,
+        }
     }
 
     /// The message without the path.
@@ -159,12 +216,23 @@ impl Fault {
 
     /// The entry of `Status.details.causes`.
     pub fn cause(&self) -> Cause {
-        Cause { reason: self.kind.reason().to_owned(), message: self.body(), field: self.path.to_string() }
+        Cause {
+            reason: self.kind.reason().to_owned(),
+            message: self.body(),
+            field: self.path.to_string(),
+        }
     }
 
     /// True if rules must not run on an object with this fault: they would trip over it again.
     pub fn blocks_rules(&self) -> bool {
-        matches!(self.kind, FaultKind::Required | FaultKind::TooLong | FaultKind::TooMany | FaultKind::TypeInvalid)
+        matches!(
+            self.kind,
+            FaultKind::Required
+                | FaultKind::NotSupported
+                | FaultKind::TooLong
+                | FaultKind::TooMany
+                | FaultKind::TypeInvalid
+        )
     }
 }
 

@@ -91,7 +91,9 @@ impl Format {
             Self::Ipv6 => text.parse::<Ipv6Addr>().is_ok(),
             Self::Cidr => cidr(text),
             Self::Hostname => hostname(text),
-            Self::Email => text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && hostname(host)),
+            Self::Email => text
+                .split_once('@')
+                .is_some_and(|(name, host)| !name.is_empty() && hostname(host)),
         }
     }
 }
@@ -99,7 +101,9 @@ impl Format {
 /// Two digits at `at`, if they are and lie in `range`.
 fn two(bytes: &[u8], at: usize, range: std::ops::RangeInclusive<u8>) -> bool {
     match bytes.get(at..at + 2) {
-        Some([tens @ b'0'..=b'9', ones @ b'0'..=b'9']) => range.contains(&((tens - b'0') * 10 + (ones - b'0'))),
+        Some([tens @ b'0'..=b'9', ones @ b'0'..=b'9']) => {
+            range.contains(&((tens - b'0') * 10 + (ones - b'0')))
+        }
         _ => false,
     }
 }
@@ -117,7 +121,9 @@ fn date(bytes: &[u8]) -> bool {
 /// RFC 3339: `2006-01-02T15:04:05.999Z` or with an offset.
 fn date_time(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let Some(rest) = bytes.get(19..) else { return false };
+    let Some(rest) = bytes.get(19..) else {
+        return false;
+    };
     let time = matches!(bytes[10], b'T' | b't')
         && two(bytes, 11, 0..=23)
         && bytes[13] == b':'
@@ -136,7 +142,9 @@ fn date_time(text: &str) -> bool {
     }
     match &rest[fraction..] {
         [b'Z' | b'z'] => true,
-        offset @ [b'+' | b'-', _, _, b':', _, _] => two(offset, 1, 0..=24) && two(offset, 4, 0..=59),
+        offset @ [b'+' | b'-', _, _, b':', _, _] => {
+            two(offset, 1, 0..=24) && two(offset, 4, 0..=59)
+        }
         _ => false,
     }
 }
@@ -149,10 +157,14 @@ fn duration(text: &str) -> bool {
         return true;
     }
     while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let digits = rest[..number].bytes().any(|b| b.is_ascii_digit());
         let after = rest[number..].trim_start_matches(' ');
-        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let unit = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
         if !digits || !UNITS.contains(&&after[..unit]) {
             return false;
         }
@@ -169,23 +181,36 @@ fn request_uri(text: &str) -> bool {
     if text.starts_with('/') || text == "*" {
         return true;
     }
-    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return false;
+    };
     let scheme_ok = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
-    let host = rest.strip_prefix("//").map(|after| after.split(['/', '?']).next().unwrap_or(""));
-    let host_ok = host.is_none_or(|host| !host.contains([' ', '<', '>', '"', '\\', '^', '`', '{', '}']) && port_ok(host));
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    let host = rest
+        .strip_prefix("//")
+        .map(|after| after.split(['/', '?']).next().unwrap_or(""));
+    let host_ok = host.is_none_or(|host| {
+        !host.contains([' ', '<', '>', '"', '\\', '^', '`', '{', '}']) && port_ok(host)
+    });
     scheme_ok && !rest.is_empty() && host_ok
 }
 
 fn port_ok(host: &str) -> bool {
     let after_brackets = host.rsplit(']').next().unwrap_or(host);
-    after_brackets.rsplit_once(':').is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+    after_brackets
+        .rsplit_once(':')
+        .is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn bad_escape(text: &str) -> bool {
     let bytes = text.as_bytes();
     let hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
-    bytes.iter().enumerate().any(|(at, byte)| *byte == b'%' && !(hex(at + 1) && hex(at + 2)))
+    bytes
+        .iter()
+        .enumerate()
+        .any(|(at, byte)| *byte == b'%' && !(hex(at + 1) && hex(at + 2)))
 }
 
 fn uuid(text: &str) -> bool {
@@ -198,12 +223,20 @@ fn base64(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     text.len().is_multiple_of(4)
         && text.len() - body.len() <= 2
-        && body.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
+        && body
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
 }
 
 fn cidr(text: &str) -> bool {
-    let Some((address, length)) = text.split_once('/') else { return false };
-    let bits = length.bytes().all(|b| b.is_ascii_digit()).then(|| length.parse::<u8>().ok()).flatten();
+    let Some((address, length)) = text.split_once('/') else {
+        return false;
+    };
+    let bits = length
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| length.parse::<u8>().ok())
+        .flatten();
     match bits {
         Some(bits) if address.parse::<Ipv4Addr>().is_ok() => bits <= 32,
         Some(bits) if address.parse::<Ipv6Addr>().is_ok() => bits <= 128,
@@ -217,7 +250,9 @@ fn hostname(text: &str) -> bool {
         && text.split('.').all(|label| {
             !label.is_empty()
                 && label.len() <= 63
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         })

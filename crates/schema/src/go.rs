@@ -70,15 +70,38 @@ pub fn error_value(value: &Value) -> String {
     }
 }
 
-/// A float as Go's `%v` prints it: shortest digits, an exponent below 1e-4 and from 1e21 on.
+/// A float as Go's `%v` prints it: shortest digits, with an exponent below 1e-4 and from 1e6 on.
 pub fn float(value: f64) -> String {
-    if value != 0.0 && (value.abs() < 1e-4 || value.abs() >= 1e21) {
+    if value != 0.0 && (value.abs() < 1e-4 || value.abs() >= 1e6) {
         let text = format!("{value:e}");
         let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, size) = exponent.strip_prefix('-').map_or(("+", exponent), |size| ("-", size));
+        let (sign, size) = exponent
+            .strip_prefix('-')
+            .map_or(("+", exponent), |size| ("-", size));
         return format!("{digits}e{sign}{size:0>2}");
     }
     format!("{value}")
+}
+
+/// Turns whole floats into integers (`10.0` into `10`), as a number looks after Go has read and written it.
+pub fn settle_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number
+                .as_f64()
+                .filter(|float| float.fract() == 0.0 && float.abs() < 9e15);
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the value is whole and in range"
+            )]
+            if let Some(float) = whole {
+                *value = Value::from(float as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(settle_numbers),
+        Value::Object(map) => map.values_mut().for_each(settle_numbers),
+        _ => {}
+    }
 }
 
 /// Nanoseconds of a duration in Go's syntax: `1h30m`, `100ms`, `-1.5s`, `0`. `None` if it is none or does not fit.
@@ -92,9 +115,13 @@ pub fn duration_nanos(text: &str) -> Option<i64> {
     }
     let mut total: i128 = if rest.is_empty() { return None } else { 0 };
     while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let (digits, after) = rest.split_at(number);
-        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let unit = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
         let scale: i128 = match &after[..unit] {
             "ns" => 1,
             "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
@@ -108,7 +135,11 @@ pub fn duration_nanos(text: &str) -> Option<i64> {
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || whole.len() > 20 {
             return None;
         }
-        total += if whole.is_empty() { 0 } else { whole.parse::<i128>().ok()? } * scale;
+        total += if whole.is_empty() {
+            0
+        } else {
+            whole.parse::<i128>().ok()?
+        } * scale;
         let mut place = scale;
         for digit in fraction.bytes().take(18) {
             place /= 10;

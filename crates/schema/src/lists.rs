@@ -49,19 +49,32 @@ fn check(node: &Node, value: &Value, trail: &Trail<'_>, faults: &mut Vec<Fault>)
 
 fn check_set(items: &[Value], trail: &Trail<'_>, faults: &mut Vec<Fault>) {
     for index in repeated(items.iter().map(Value::to_string)) {
-        faults.push(Fault::duplicate(trail.index(index).path(), items[index].clone()));
+        faults.push(Fault::duplicate(
+            trail.index(index).path(),
+            items[index].clone(),
+        ));
     }
 }
 
 fn check_map(node: &Node, items: &[Value], trail: &Trail<'_>, faults: &mut Vec<Fault>) {
-    if let Some(index) = items.iter().position(|item| !item.is_object() && !item.is_null()) {
+    if let Some(index) = items
+        .iter()
+        .position(|item| !item.is_object() && !item.is_null())
+    {
         let detail = "must be an object for an array of list-type map";
-        faults.push(Fault::invalid(trail.index(index).path(), items[index].clone(), detail));
+        faults.push(Fault::invalid(
+            trail.index(index).path(),
+            items[index].clone(),
+            detail,
+        ));
         return;
     }
     let keys: Vec<Value> = items.iter().map(|item| keys_of(node, item)).collect();
     for index in repeated(keys.iter().map(Value::to_string)) {
-        faults.push(Fault::duplicate(trail.index(index).path(), keys[index].clone()));
+        faults.push(Fault::duplicate(
+            trail.index(index).path(),
+            keys[index].clone(),
+        ));
     }
 }
 

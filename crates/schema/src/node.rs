@@ -84,6 +84,10 @@ pub(crate) enum Additional {
 
 /// One schema of the tree.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "keywords that are independent of each other"
+)]
 pub(crate) struct Node {
     pub(crate) kind: Option<Kind>,
     pub(crate) int_or_string: bool,
@@ -110,7 +114,6 @@ pub(crate) struct Node {
 
 /// What occurs in a node or anywhere below it, so that whole walks can be skipped.
 #[derive(Debug, Clone, Copy, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about a subtree, never passed as arguments")]
 pub(crate) struct Below {
     pub(crate) defaults: bool,
     pub(crate) unique_lists: bool,
@@ -153,7 +156,11 @@ impl Schema {
 
     /// A schema that keeps and accepts anything.
     pub fn anything() -> Self {
-        Self::new(Node { preserve_unknown: true, nullable: true, ..Node::default() })
+        Self::new(Node {
+            preserve_unknown: true,
+            nullable: true,
+            ..Node::default()
+        })
     }
 
     /// The schema of member `name` of an object: a declared property, else what additional ones follow.
@@ -183,7 +190,10 @@ impl Schema {
 
     /// Declared members with their schemas, by name.
     pub fn properties(&self) -> impl Iterator<Item = (&str, &Schema)> {
-        self.0.properties.iter().map(|(name, schema)| (name.as_ref(), schema))
+        self.0
+            .properties
+            .iter()
+            .map(|(name, schema)| (name.as_ref(), schema))
     }
 
     /// The schema that undeclared members of an object follow, which makes it a map.
@@ -251,6 +261,9 @@ impl Schema {
 
     /// Names of members that must be present.
     pub fn required(&self) -> impl Iterator<Item = &str> {
-        self.0.limits.iter().flat_map(|limits| limits.required.iter().map(AsRef::as_ref))
+        self.0
+            .limits
+            .iter()
+            .flat_map(|limits| limits.required.iter().map(AsRef::as_ref))
     }
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::cel::{self, RuleError};
-use crate::definitions::Resolver;
+use crate::definitions::{self, Resolver};
 use crate::format::Format;
-use crate::node::{Additional, Below, Bound, Kind, Limits, ListType, MapType, Node, PatchStrategy, Schema};
+use crate::node::{
+    Additional, Below, Bound, Kind, Limits, ListType, MapType, Node, PatchStrategy, Schema,
+};
 use crate::path::FieldPath;
 use crate::re2::{self, RegexError};
 
@@ -59,13 +61,20 @@ pub enum SchemaError {
 impl Schema {
     /// Parses the `openAPIV3Schema` of a CRD version. The root keeps `apiVersion`, `kind` and `metadata` whole.
     pub fn parse_resource(schema: &Value) -> Result<Self, SchemaError> {
-        let mut parser = Parser { resolver: None, resource: true };
+        let mut parser = Parser {
+            resolver: None,
+            resource: true,
+        };
         parser.schema(schema, &FieldPath::root(), 0)
     }
 
     /// Parses a schema of any value.
     pub fn parse(schema: &Value) -> Result<Self, SchemaError> {
-        Parser { resolver: None, resource: false }.schema(schema, &FieldPath::root(), 0)
+        Parser {
+            resolver: None,
+            resource: false,
+        }
+        .schema(schema, &FieldPath::root(), 0)
     }
 }
 
@@ -83,7 +92,10 @@ struct Keywords<'v> {
 
 impl<'v> Keywords<'v> {
     fn fault(&self, keyword: &'static str) -> SchemaError {
-        SchemaError::Keyword { path: self.path.clone(), keyword }
+        SchemaError::Keyword {
+            path: self.path.clone(),
+            keyword,
+        }
     }
 
     fn read<T>(
@@ -107,56 +119,82 @@ impl<'v> Keywords<'v> {
 
     fn texts(&self, keyword: &'static str) -> Result<Box<[Box<str>]>, SchemaError> {
         let list = self.read(keyword, |value| {
-            value.as_array()?.iter().map(|item| item.as_str().map(Box::from)).collect::<Option<Box<[_]>>>()
+            value
+                .as_array()?
+                .iter()
+                .map(|item| item.as_str().map(Box::from))
+                .collect::<Option<Box<[_]>>>()
         })?;
         Ok(list.unwrap_or_default())
     }
 
     fn list(&self, keyword: &'static str) -> Result<&'v [Value], SchemaError> {
-        Ok(self.read(keyword, |value| value.as_array().map(Vec::as_slice))?.unwrap_or(&[]))
+        Ok(self
+            .read(keyword, |value| value.as_array().map(Vec::as_slice))?
+            .unwrap_or(&[]))
     }
 }
 
 impl Parser<'_, '_> {
-    pub(crate) fn schema(&mut self, value: &Value, path: &FieldPath, depth: usize) -> Result<Schema, SchemaError> {
+    pub(crate) fn schema(
+        &mut self,
+        value: &Value,
+        path: &FieldPath,
+        depth: usize,
+    ) -> Result<Schema, SchemaError> {
         if depth > MAX_DEPTH {
             return Err(SchemaError::Depth { path: path.clone() });
         }
-        let map = value.as_object().ok_or_else(|| SchemaError::Keyword { path: path.clone(), keyword: "schema" })?;
-        let reference = map.get("$ref").and_then(Value::as_str);
+        let map = value.as_object().ok_or_else(|| SchemaError::Keyword {
+            path: path.clone(),
+            keyword: "schema",
+        })?;
+        let reference = reference(map);
         if let (Some(reference), Some(resolver)) = (reference, self.resolver.as_deref_mut()) {
             let target = resolver.resolve(reference, depth)?;
-            return Ok(resolver.with_siblings(target, map));
+            return Ok(definitions::with_siblings(target, map));
         }
         let keywords = Keywords { map, path };
-        let mut node = Node { kind: kind(&keywords)?, ..Node::default() };
+        let mut node = Node {
+            kind: kind(&keywords)?,
+            ..Node::default()
+        };
         self.children(&keywords, &mut node, depth)?;
         merging(&keywords, &mut node)?;
         node.int_or_string = keywords.flag("x-kubernetes-int-or-string")?
             || map.get("format").and_then(Value::as_str) == Some("int-or-string");
         node.nullable = keywords.flag("nullable")?;
         node.preserve_unknown |= keywords.flag("x-kubernetes-preserve-unknown-fields")?;
-        node.embedded_resource = keywords.flag("x-kubernetes-embedded-resource")? || (depth == 0 && self.resource);
+        node.embedded_resource =
+            keywords.flag("x-kubernetes-embedded-resource")? || (depth == 0 && self.resource);
         node.default = map.get("default").filter(|value| !value.is_null()).cloned();
         node.description = keywords.text("description")?.map(Box::from);
         if node.int_or_string {
             node.kind = None;
         }
-        node.format = keywords.text("format")?.and_then(|name| Format::of(name, node.kind));
+        node.format = keywords
+            .text("format")?
+            .and_then(|name| Format::of(name, node.kind));
         node.limits = self.limits(&keywords, depth)?;
-        self.rules(&keywords, &mut node)?;
+        node.rules = rules(&keywords)?;
         node.below = below(&node);
         Ok(Schema::new(node))
     }
 
-    fn children(&mut self, keywords: &Keywords<'_>, node: &mut Node, depth: usize) -> Result<(), SchemaError> {
+    fn children(
+        &mut self,
+        keywords: &Keywords<'_>,
+        node: &mut Node,
+        depth: usize,
+    ) -> Result<(), SchemaError> {
         let path = keywords.path;
         if let Some(properties) = keywords.read("properties", Value::as_object)? {
             let mut parsed = BTreeMap::new();
             for (name, schema) in properties {
-                let schema = match self.resource && depth == 0 && name == "metadata" {
-                    true => Schema::anything(),
-                    false => self.schema(schema, &path.field(name), depth + 1)?,
+                let schema = if self.resource && depth == 0 && name == "metadata" {
+                    Schema::anything()
+                } else {
+                    self.schema(schema, &path.field(name), depth + 1)?
                 };
                 parsed.insert(name.as_str().into(), schema);
             }
@@ -169,7 +207,11 @@ impl Parser<'_, '_> {
             Some(schema) => Additional::Of(self.schema(schema, &path.key("*"), depth + 1)?),
         };
         if let Some(items) = keywords.map.get("items").filter(|items| !items.is_null()) {
-            node.items = Some(self.schema(items, &FieldPath::new(format!("{}[]", path.as_str())), depth + 1)?);
+            node.items = Some(self.schema(
+                items,
+                &FieldPath::new(format!("{}[]", path.as_str())),
+                depth + 1,
+            )?);
         }
         // Built-in types say nothing about members where anything may stand (managed fields, raw extensions).
         let open = node.properties.is_empty() && matches!(node.additional, Additional::Unspecified);
@@ -177,17 +219,27 @@ impl Parser<'_, '_> {
         Ok(())
     }
 
-    fn limits(&mut self, keywords: &Keywords<'_>, depth: usize) -> Result<Option<Box<Limits>>, SchemaError> {
+    fn limits(
+        &mut self,
+        keywords: &Keywords<'_>,
+        depth: usize,
+    ) -> Result<Option<Box<Limits>>, SchemaError> {
         let map = keywords.map;
         if !LIMITING.iter().any(|keyword| map.contains_key(*keyword)) {
             return Ok(None);
         }
         let count = |keyword| keywords.read(keyword, Value::as_u64);
-        let pattern = keywords.text("pattern")?.filter(|pattern| !pattern.is_empty());
-        let pattern = pattern
-            .map(re2::compile)
-            .transpose()
-            .map_err(|source| SchemaError::Pattern { path: keywords.path.clone(), source })?;
+        let pattern = keywords
+            .text("pattern")?
+            .filter(|pattern| !pattern.is_empty());
+        let pattern =
+            pattern
+                .map(re2::compile)
+                .transpose()
+                .map_err(|source| SchemaError::Pattern {
+                    path: keywords.path.clone(),
+                    source,
+                })?;
         Ok(Some(Box::new(Limits {
             required: keywords.texts("required")?,
             one_of_values: keywords.list("enum")?.into(),
@@ -218,29 +270,62 @@ impl Parser<'_, '_> {
         keyword: &'static str,
         depth: usize,
     ) -> Result<Box<[Schema]>, SchemaError> {
-        keywords.list(keyword)?.iter().map(|schema| self.schema(schema, keywords.path, depth + 1)).collect()
+        keywords
+            .list(keyword)?
+            .iter()
+            .map(|schema| self.schema(schema, keywords.path, depth + 1))
+            .collect()
     }
+}
 
-    fn rules(&mut self, keywords: &Keywords<'_>, node: &mut Node) -> Result<(), SchemaError> {
-        let mut rules = Vec::new();
-        for (index, rule) in keywords.list("x-kubernetes-validations")?.iter().enumerate() {
-            let rule = cel::Rule::parse(rule).map_err(|source| SchemaError::Rule {
-                path: keywords.path.clone(),
+/// What a schema refers to, in place or, as version 3 documents do it, as the only part of `allOf`.
+fn reference(map: &Map<String, Value>) -> Option<&str> {
+    let direct = map.get("$ref");
+    let wrapped = || match map.get("allOf")?.as_array()?.as_slice() {
+        [only] => only.get("$ref"),
+        _ => None,
+    };
+    direct.or_else(wrapped)?.as_str()
+}
+
+fn rules(keywords: &Keywords<'_>) -> Result<Box<[cel::Rule]>, SchemaError> {
+    let rules = keywords
+        .list("x-kubernetes-validations")?
+        .iter()
+        .enumerate();
+    rules
+        .map(|(index, rule)| {
+            let path = || keywords.path.clone();
+            cel::Rule::parse(rule).map_err(|source| SchemaError::Rule {
+                path: path(),
                 index,
                 source,
-            })?;
-            rules.push(rule);
-        }
-        node.rules = rules.into();
-        Ok(())
-    }
+            })
+        })
+        .collect()
 }
 
 /// Keywords whose presence makes a node carry limits.
 const LIMITING: [&str; 19] = [
-    "required", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength",
-    "maxLength", "pattern", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "allOf", "anyOf",
-    "oneOf", "not",
+    "required",
+    "enum",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "minProperties",
+    "maxProperties",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
 ];
 
 fn kind(keywords: &Keywords<'_>) -> Result<Option<Kind>, SchemaError> {
@@ -275,7 +360,9 @@ fn merging(keywords: &Keywords<'_>, node: &mut Node) -> Result<(), SchemaError> 
         merge: strategy.split(',').any(|word| word == "merge"),
         retain_keys: strategy.split(',').any(|word| word == "retainKeys"),
     };
-    node.patch_merge_key = keywords.text("x-kubernetes-patch-merge-key")?.map(Box::from);
+    node.patch_merge_key = keywords
+        .text("x-kubernetes-patch-merge-key")?
+        .map(Box::from);
     Ok(())
 }
 
@@ -285,7 +372,9 @@ fn bound(
     exclusive: &'static str,
 ) -> Result<Option<Bound>, SchemaError> {
     let exclusive = keywords.flag(exclusive)?;
-    Ok(keywords.read(limit, |value| value.as_number().cloned())?.map(|value| Bound { value, exclusive }))
+    Ok(keywords
+        .read(limit, |value| value.as_number().cloned())?
+        .map(|value| Bound { value, exclusive }))
 }
 
 /// What occurs in this node or below.
@@ -300,7 +389,13 @@ pub(crate) fn below(node: &Node) -> Below {
         _ => None,
     };
     let all_of = node.limits.iter().flat_map(|limits| limits.all_of.iter());
-    for child in node.properties.values().chain(additional).chain(&node.items).chain(all_of) {
+    for child in node
+        .properties
+        .values()
+        .chain(additional)
+        .chain(&node.items)
+        .chain(all_of)
+    {
         all.defaults |= child.0.below.defaults;
         all.unique_lists |= child.0.below.unique_lists;
         all.rules |= child.0.below.rules;

@@ -1,6 +1,6 @@
 //! Where in an object something is: `spec.rules[0].headers[x-tier]`.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// A path as Kubernetes writes it: members joined by dots, list indexes and map keys in brackets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +18,7 @@ impl FieldPath {
     }
 
     /// A member of the object at this path. Dots in `name` stay, so several steps can be taken at once.
+    #[must_use]
     pub fn field(&self, name: &str) -> Self {
         let mut text = String::with_capacity(self.0.len() + 1 + name.len());
         text.push_str(&self.0);
@@ -29,11 +30,13 @@ impl FieldPath {
     }
 
     /// An item of the list at this path.
+    #[must_use]
     pub fn index(&self, index: usize) -> Self {
         Self(format!("{}[{index}]", self.0))
     }
 
     /// A value of the map at this path.
+    #[must_use]
     pub fn key(&self, key: &str) -> Self {
         Self(format!("{}[{key}]", self.0))
     }
@@ -72,18 +75,30 @@ enum Step<'a> {
 }
 
 impl<'a> Trail<'a> {
-    pub(crate) const ROOT: Trail<'static> = Trail { parent: None, step: Step::Root };
+    pub(crate) const ROOT: Trail<'static> = Trail {
+        parent: None,
+        step: Step::Root,
+    };
 
     pub(crate) fn field(&'a self, name: &'a str) -> Trail<'a> {
-        Trail { parent: Some(self), step: Step::Field(name) }
+        Trail {
+            parent: Some(self),
+            step: Step::Field(name),
+        }
     }
 
     pub(crate) fn index(&'a self, index: usize) -> Trail<'a> {
-        Trail { parent: Some(self), step: Step::Index(index) }
+        Trail {
+            parent: Some(self),
+            step: Step::Index(index),
+        }
     }
 
     pub(crate) fn key(&'a self, key: &'a str) -> Trail<'a> {
-        Trail { parent: Some(self), step: Step::Key(key) }
+        Trail {
+            parent: Some(self),
+            step: Step::Key(key),
+        }
     }
 
     /// The path in full.
@@ -105,8 +120,9 @@ impl<'a> Trail<'a> {
                 }
                 text.push_str(name);
             }
-            Step::Index(index) => text.push_str(&format!("[{index}]")),
-            Step::Key(key) => text.push_str(&format!("[{key}]")),
+            // Writing to a String cannot fail.
+            Step::Index(index) => drop(write!(text, "[{index}]")),
+            Step::Key(key) => drop(write!(text, "[{key}]")),
         }
     }
 }

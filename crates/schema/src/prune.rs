@@ -27,8 +27,15 @@ fn prune(node: Option<&Node>, value: &mut Value, trail: &Trail<'_>, dropped: &mu
     }
 }
 
-fn prune_items(node: Option<&Node>, items: &mut [Value], trail: &Trail<'_>, dropped: &mut Vec<FieldPath>) {
-    let schema = node.and_then(|node| node.items.as_ref()).map(|schema| schema.0.as_ref());
+fn prune_items(
+    node: Option<&Node>,
+    items: &mut [Value],
+    trail: &Trail<'_>,
+    dropped: &mut Vec<FieldPath>,
+) {
+    let schema = node
+        .and_then(|node| node.items.as_ref())
+        .map(|schema| schema.0.as_ref());
     if schema.is_none() && node.is_some_and(|node| node.preserve_unknown) {
         return;
     }

@@ -36,7 +36,10 @@ pub struct RegexError {
 
 impl RegexError {
     pub(crate) fn new(reason: &'static str, fragment: impl Into<String>) -> Self {
-        Self { reason, fragment: fragment.into() }
+        Self {
+            reason,
+            fragment: fragment.into(),
+        }
     }
 }
 
@@ -53,7 +56,9 @@ impl Regex {
 
     /// The first match in `text`, as byte positions.
     pub fn find(&self, text: &str) -> Option<std::ops::Range<usize>> {
-        self.compiled.find(text.as_bytes()).map(|found| found.range())
+        self.compiled
+            .find(text.as_bytes())
+            .map(|found| found.range())
     }
 }
 
@@ -64,7 +69,10 @@ pub fn compile(pattern: &str) -> Result<Regex, RegexError> {
         .nest_limit(MAX_DEPTH)
         .size_limit(MAX_COMPILED)
         .build()
-        .map(|compiled| Regex { source: pattern.into(), compiled })
+        .map(|compiled| Regex {
+            source: pattern.into(),
+            compiled,
+        })
         .map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => RegexError::new("expression too large", pattern),
             _ => RegexError::new("invalid or unsupported syntax", pattern),

@@ -3,12 +3,18 @@
 //! On update, a part of the object that equals its old self is not looked at: what was accepted once stays accepted
 //! (validation ratcheting).
 
-use serde_json::{Map, Number, Value};
+mod combinations;
+mod numbers;
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Map, Value};
 
 use crate::correlate::{self, OldItems};
-use crate::fault::{Fault, FaultKind};
-use crate::format::Format;
-use crate::node::{Additional, Bound, Kind, Limits, Node, Schema};
+use crate::fault::Fault;
+use crate::node::{Additional, Kind, Limits, Node, Schema};
+
 use crate::path::{FieldPath, Trail};
 
 impl Schema {
@@ -20,7 +26,13 @@ impl Schema {
     }
 }
 
-fn check(node: &Node, value: &Value, old: Option<&Value>, trail: &Trail<'_>, faults: &mut Vec<Fault>) {
+fn check(
+    node: &Node,
+    value: &Value,
+    old: Option<&Value>,
+    trail: &Trail<'_>,
+    faults: &mut Vec<Fault>,
+) {
     if old.is_some_and(|old| old == value) {
         return;
     }
@@ -31,11 +43,11 @@ fn check(node: &Node, value: &Value, old: Option<&Value>, trail: &Trail<'_>, fau
         return;
     }
     if let Some(limits) = limits {
-        check_combinations(limits, value, trail, faults);
+        combinations::check(limits, value, trail, faults);
     }
     match value {
         Value::String(text) => check_text(node, limits, text, trail, faults),
-        Value::Number(number) => check_number(node, limits, number, trail, faults),
+        Value::Number(number) => numbers::check(node, limits, number, trail, faults),
         Value::Array(items) => check_items(node, limits, items, old, trail, faults),
         _ => {}
     }
@@ -58,7 +70,10 @@ fn push_invalid(faults: &mut Vec<Fault>, trail: &Trail<'_>, value: impl Into<Val
 
 fn push_type(faults: &mut Vec<Fault>, trail: &Trail<'_>, wanted: &str, got: &str) {
     let path = trail.path();
-    let detail = detail(&path, &format!("must be of type {wanted}: {}", crate::go::quote(got)));
+    let detail = detail(
+        &path,
+        &format!("must be of type {wanted}: {}", crate::go::quote(got)),
+    );
     faults.push(Fault::type_invalid(path, got, detail));
 }
 
@@ -101,7 +116,9 @@ fn check_type(node: &Node, value: &Value, trail: &Trail<'_>, faults: &mut Vec<Fa
 
 fn is_integer(value: &Value) -> bool {
     match value {
-        Value::Number(number) => !number.is_f64() || number.as_f64().is_some_and(|float| float.fract() == 0.0),
+        Value::Number(number) => {
+            !number.is_f64() || number.as_f64().is_some_and(|float| float.fract() == 0.0)
+        }
         _ => false,
     }
 }
@@ -138,19 +155,35 @@ fn implied_format(value: &Value) -> &'static str {
 }
 
 fn check_enum(limits: Option<&Limits>, value: &Value, trail: &Trail<'_>, faults: &mut Vec<Fault>) {
-    let Some(limits) = limits.filter(|limits| !limits.one_of_values.is_empty()) else { return };
+    let Some(limits) = limits.filter(|limits| !limits.one_of_values.is_empty()) else {
+        return;
+    };
     if limits.one_of_values.contains(value) {
         return;
     }
     let supported: Vec<String> = limits
         .one_of_values
         .iter()
-        .map(|allowed| allowed.as_str().map_or_else(|| crate::go::json(allowed), str::to_owned))
+        .map(|allowed| {
+            allowed
+                .as_str()
+                .map_or_else(|| crate::go::json(allowed), str::to_owned)
+        })
         .collect();
-    faults.push(Fault::not_supported(trail.path(), value.clone(), &supported));
+    faults.push(Fault::not_supported(
+        trail.path(),
+        value.clone(),
+        &supported,
+    ));
 }
 
-fn check_text(node: &Node, limits: Option<&Limits>, text: &str, trail: &Trail<'_>, faults: &mut Vec<Fault>) {
+fn check_text(
+    node: &Node,
+    limits: Option<&Limits>,
+    text: &str,
+    trail: &Trail<'_>,
+    faults: &mut Vec<Fault>,
+) {
     if let Some(limits) = limits {
         check_length_and_pattern(limits, text, trail, faults);
     }
@@ -160,7 +193,12 @@ fn check_text(node: &Node, limits: Option<&Limits>, text: &str, trail: &Trail<'_
 }
 
 /// Only the first of these is reported, as by the API server.
-fn check_length_and_pattern(limits: &Limits, text: &str, trail: &Trail<'_>, faults: &mut Vec<Fault>) {
+fn check_length_and_pattern(
+    limits: &Limits,
+    text: &str,
+    trail: &Trail<'_>,
+    faults: &mut Vec<Fault>,
+) {
     if limits.max_length.is_some() || limits.min_length.is_some() {
         let length = text.chars().count() as u64;
         if let Some(max) = limits.max_length.filter(|max| length > *max) {
@@ -168,90 +206,26 @@ fn check_length_and_pattern(limits: &Limits, text: &str, trail: &Trail<'_>, faul
             return;
         }
         if let Some(min) = limits.min_length.filter(|min| length < *min) {
-            push_invalid(faults, trail, text, &format!("should be at least {min} chars long"));
+            push_invalid(
+                faults,
+                trail,
+                text,
+                &format!("should be at least {min} chars long"),
+            );
             return;
         }
     }
-    if let Some(pattern) = limits.pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
-        push_invalid(faults, trail, text, &format!("should match '{}'", pattern.as_str()));
-    }
-}
-
-fn check_number(node: &Node, limits: Option<&Limits>, number: &Number, trail: &Trail<'_>, faults: &mut Vec<Fault>) {
-    check_range(node, number, trail, faults);
-    let Some(limits) = limits else { return };
-    if let Some(factor) = limits.multiple_of.as_ref().filter(|factor| !is_multiple(number, factor)) {
-        push_invalid(faults, trail, number.clone(), &format!("should be a multiple of {}", shown(number, factor)));
-    }
-    if let Some(bound) = limits.minimum.as_ref().filter(|bound| !within(bound, number, true)) {
-        let words = if bound.exclusive { "greater than" } else { "greater than or equal to" };
-        push_invalid(faults, trail, number.clone(), &format!("should be {words} {}", shown(number, &bound.value)));
-    }
-    if let Some(bound) = limits.maximum.as_ref().filter(|bound| !within(bound, number, false)) {
-        let words = if bound.exclusive { "less than" } else { "less than or equal to" };
-        push_invalid(faults, trail, number.clone(), &format!("should be {words} {}", shown(number, &bound.value)));
-    }
-}
-
-/// Integers must fit their format.
-fn check_range(node: &Node, number: &Number, trail: &Trail<'_>, faults: &mut Vec<Fault>) {
-    let fits = match node.format {
-        Some(Format::Int32) => integer(number).is_some_and(|value| i32::try_from(value).is_ok()),
-        Some(Format::Int64) => integer(number).is_some(),
-        _ => true,
-    };
-    // A fraction is a fault of the type, reported already.
-    let whole = !number.is_f64() || number.as_f64().is_some_and(|float| float.fract() == 0.0);
-    if let (false, true, Some(format)) = (fits, whole, node.format) {
-        let path = trail.path();
-        let detail = format!(
-            "Checked value must be of type integer with format {} in {}",
-            format.name(),
-            path.as_str()
+    if let Some(pattern) = limits
+        .pattern
+        .as_ref()
+        .filter(|pattern| !pattern.is_match(text))
+    {
+        push_invalid(
+            faults,
+            trail,
+            text,
+            &format!("should match '{}'", pattern.as_str()),
         );
-        faults.push(Fault::invalid(FieldPath::root(), "", detail));
-    }
-}
-
-/// The number as an integer, if it is one that can be held.
-fn integer(number: &Number) -> Option<i64> {
-    #[expect(clippy::cast_possible_truncation, reason = "the range is checked; the bound itself is excluded")]
-    number.as_i64().or_else(|| {
-        let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9.2e18)?;
-        Some(float as i64)
-    })
-}
-
-fn compare(a: &Number, b: &Number) -> Option<std::cmp::Ordering> {
-    match (integer(a), integer(b)) {
-        (Some(a), Some(b)) => Some(a.cmp(&b)),
-        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
-    }
-}
-
-fn within(bound: &Bound, number: &Number, from_below: bool) -> bool {
-    use std::cmp::Ordering::{Equal, Greater, Less};
-    match compare(number, &bound.value) {
-        Some(Equal) => !bound.exclusive,
-        Some(Greater) => from_below,
-        Some(Less) => !from_below,
-        None => false,
-    }
-}
-
-fn is_multiple(number: &Number, factor: &Number) -> bool {
-    match (integer(number), integer(factor)) {
-        (Some(number), Some(factor)) => factor != 0 && number % factor == 0,
-        _ => number.as_f64().zip(factor.as_f64()).is_some_and(|(number, factor)| (number / factor).fract() == 0.0),
-    }
-}
-
-/// A limit as it is shown beside this value: whole beside integers.
-fn shown(beside: &Number, limit: &Number) -> String {
-    match (beside.is_f64(), integer(limit), limit.as_f64()) {
-        (false, Some(limit), _) => limit.to_string(),
-        (_, _, Some(limit)) => crate::go::float(limit),
-        _ => limit.to_string(),
     }
 }
 
@@ -266,18 +240,34 @@ fn check_items(
     if let Some(schema) = &node.items {
         let old_items = OldItems::new(node, old);
         for (index, item) in items.iter().enumerate() {
-            check(&schema.0, item, old_items.find(node, item), &trail.index(index), faults);
+            check(
+                &schema.0,
+                item,
+                old_items.find(node, item),
+                &trail.index(index),
+                faults,
+            );
         }
     }
     let Some(limits) = limits else { return };
     let count = items.len() as u64;
     if let Some(min) = limits.min_items.filter(|min| count < *min) {
-        push_invalid(faults, trail, count, &format!("should have at least {min} items"));
+        push_invalid(
+            faults,
+            trail,
+            count,
+            &format!("should have at least {min} items"),
+        );
     }
     if let Some(max) = limits.max_items.filter(|max| count > *max) {
         faults.push(Fault::too_many(trail.path(), count, max));
     }
-    if limits.unique_items && items.iter().enumerate().any(|(index, item)| items[..index].contains(item)) {
+    if limits.unique_items
+        && items
+            .iter()
+            .enumerate()
+            .any(|(index, item)| items[..index].contains(item))
+    {
         push_invalid(faults, trail, "", "shouldn't contain duplicates");
     }
 }
@@ -291,93 +281,39 @@ fn check_members(
     faults: &mut Vec<Fault>,
 ) {
     let count = map.len() as u64;
-    if let Some(min) = limits.and_then(|limits| limits.min_properties).filter(|min| count < *min) {
-        push_invalid(faults, trail, count, &format!("should have at least {min} properties"));
+    if let Some(min) = limits
+        .and_then(|limits| limits.min_properties)
+        .filter(|min| count < *min)
+    {
+        push_invalid(
+            faults,
+            trail,
+            count,
+            &format!("should have at least {min} properties"),
+        );
     }
-    if let Some(max) = limits.and_then(|limits| limits.max_properties).filter(|max| count > *max) {
+    if let Some(max) = limits
+        .and_then(|limits| limits.max_properties)
+        .filter(|max| count > *max)
+    {
         faults.push(Fault::too_many(trail.path(), count, max));
     }
     for (name, member) in map {
         let trail = trail.field(name);
         let old = correlate::member(node, old, name);
         match (node.properties.get(name.as_str()), &node.additional) {
-            (Some(schema), _) | (None, Additional::Of(schema)) => check(&schema.0, member, old, &trail, faults),
-            (None, Additional::Refused) => push_invalid(faults, &trail, name.as_str(), "is a forbidden property"),
+            (Some(schema), _) | (None, Additional::Of(schema)) => {
+                check(&schema.0, member, old, &trail, faults);
+            }
+            (None, Additional::Refused) => {
+                push_invalid(faults, &trail, name.as_str(), "is a forbidden property");
+            }
             (None, Additional::Any | Additional::Unspecified) => {}
         }
     }
     for name in limits.iter().flat_map(|limits| limits.required.iter()) {
         if !map.contains_key(name.as_ref()) {
             faults.push(Fault::required(trail.field(name).path(), ""));
-        }
-    }
-}
-
-fn check_combinations(limits: &Limits, value: &Value, trail: &Trail<'_>, faults: &mut Vec<Fault>) {
-    let outcome = |schema: &Schema| {
-        let mut found = Vec::new();
-        check(&schema.0, value, None, trail, &mut found);
-        found
-    };
-    if !limits.any_of.is_empty() {
-        let failures: Vec<_> = limits.any_of.iter().map(outcome).collect();
-        if failures.iter().all(|found| !found.is_empty()) {
-            push_composite(faults, trail, "must validate at least one schema (anyOf)");
-            merge(faults, nearest(failures));
-        }
-    }
-    if !limits.one_of.is_empty() {
-        let failures: Vec<_> = limits.one_of.iter().map(outcome).collect();
-        match failures.iter().filter(|found| found.is_empty()).count() {
-            1 => {}
-            0 => {
-                push_composite(faults, trail, "must validate one and only one schema (oneOf). Found none valid");
-                merge(faults, nearest(failures));
-            }
-            several => {
-                let rest =
-                    format!("must validate one and only one schema (oneOf). Found {several} valid alternatives");
-                push_composite(faults, trail, &rest);
-            }
-        }
-    }
-    check_all_and_not(limits, trail, faults, &outcome);
-}
-
-fn check_all_and_not(
-    limits: &Limits,
-    trail: &Trail<'_>,
-    faults: &mut Vec<Fault>,
-    outcome: &dyn Fn(&Schema) -> Vec<Fault>,
-) {
-    let mut failed = 0;
-    for schema in &limits.all_of {
-        let found = outcome(schema);
-        failed += usize::from(!found.is_empty());
-        merge(faults, found);
-    }
-    if failed > 0 {
-        let none = if failed == limits.all_of.len() { ". None validated" } else { "" };
-        push_composite(faults, trail, &format!("must validate all the schemas (allOf){none}"));
-    }
-    if limits.not.as_ref().is_some_and(|schema| outcome(schema).is_empty()) {
-        push_composite(faults, trail, "must not validate the schema (not)");
-    }
-}
-
-/// The faults of the alternative that came closest.
-fn nearest(failures: Vec<Vec<Fault>>) -> Vec<Fault> {
-    failures.into_iter().min_by_key(Vec::len).unwrap_or_default()
-}
-
-/// Adds faults that are not there yet.
-fn merge(faults: &mut Vec<Fault>, found: Vec<Fault>) {
-    for fault in found {
-        let known = faults.iter().any(|known| {
-            known.path == fault.path && known.detail == fault.detail && known.kind != FaultKind::Required
-        });
-        if !known {
-            faults.push(fault);
         }
     }
 }

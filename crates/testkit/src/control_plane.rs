@@ -213,14 +213,9 @@ impl ControlPlane {
     async fn ask_ready(&self) -> Result<(), String> {
         // The certificate, and with it the client, only works once the server has written it.
         let client = self.client().await.map_err(|error| format!("{error:?}"))?;
-        let ask = |path: &'static str| {
-            let client = client.clone();
-            async move {
-                let request = kube::core::Request::new(path).get("", &kube::api::GetParams::default());
-                let mut request = request.map_err(|error| error.to_string())?;
-                *request.uri_mut() = path.parse().map_err(|_| "bad path".to_owned())?;
-                client.request_text(request).await.map_err(|error| error.to_string())
-            }
+        let ask = async |path: &str| {
+            let request = http::Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
+            client.request_text(request).await.map_err(|error| error.to_string())
         };
         ask("/readyz").await?;
         // Some controllers need the namespace at once; the server makes it after it is ready.
@@ -253,7 +248,7 @@ fn api_server_flags(folder: &Path, files: &files::Files, etcd: u16, port: u16) -
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
         "--authorization-mode=RBAC".to_owned(),
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
+        "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),
         "--allow-privileged=true".to_owned(),
     ]
@@ -269,6 +264,8 @@ fn controller_flags(folder: &Path, kubeconfig: &Path) -> Vec<String> {
         "--secure-port=0".to_owned(),
         "--leader-elect=false".to_owned(),
         "--concurrent-gc-syncs=4".to_owned(),
+        // It puts a config map into every namespace, where tests look at what is theirs.
+        "--controllers=*,-root-ca-certificate-publisher-controller".to_owned(),
     ]
 }
 

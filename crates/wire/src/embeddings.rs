@@ -8,7 +8,8 @@ use crate::{Extra, Usage};
 /// Body of `POST /v1/embeddings`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmbeddingRequest {
-    /// The embedding model.
+    /// The embedding model; engines take an absent one for their base model.
+    #[serde(default)]
     pub model: String,
     /// What to embed; the same shapes as a completion's prompt.
     pub input: Prompt,

@@ -28,6 +28,8 @@ pub mod resource;
 pub mod selector;
 pub mod store;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod validate;
 pub mod watch_log;
 pub mod write;

@@ -45,6 +45,18 @@ pub fn set(object: &mut Value, member: &str, value: Value) {
     }
 }
 
+/// Removes members that say nothing, as reading them into a typed object does.
+pub fn drop_empty(object: &mut Value) {
+    let Some(meta) = of_mut(object) else { return };
+    meta.retain(|_, value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => true,
+    });
+}
+
 /// The object's finalizers.
 pub fn finalizers(object: &Value) -> Vec<&str> {
     of(object)

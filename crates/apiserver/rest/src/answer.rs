@@ -36,7 +36,7 @@ pub(crate) fn stream(
     chunks: impl Stream<Item = Bytes> + Send + 'static,
 ) -> Response<Body> {
     let frames = chunks.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk)));
-    let mut response = Response::new(BodyExt::boxed_unsync(StreamBody::new(frames)));
+    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     let content_type = HeaderValue::from_static(content_type);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
@@ -47,9 +47,12 @@ pub(crate) fn encoded(code: StatusCode, encoding: Encoding, body: Bytes) -> Answ
     match encoding {
         Encoding::Json => Ok(whole(code, "application/json", body)),
         Encoding::Yaml => {
-            let unreadable = |cause: String| ApiError::internal(format!("cannot write YAML: {cause}"));
-            let value: Value = serde_json::from_slice(&body).map_err(|cause| unreadable(cause.to_string()))?;
-            let text = serde_yaml_ng::to_string(&value).map_err(|cause| unreadable(cause.to_string()))?;
+            let unreadable =
+                |cause: String| ApiError::internal(format!("cannot write YAML: {cause}"));
+            let value: Value =
+                serde_json::from_slice(&body).map_err(|cause| unreadable(cause.to_string()))?;
+            let text =
+                serde_yaml_ng::to_string(&value).map_err(|cause| unreadable(cause.to_string()))?;
             Ok(whole(code, "application/yaml", text.into()))
         }
     }
@@ -72,8 +75,14 @@ pub(crate) fn error(error: &ApiError) -> Response<Body> {
         tracing::warn!(%error, "a request failed");
     }
     let mut response = whole(code, "application/json", error.status().to_string().into());
-    if let ApiError::TooManyRequests { retry_after_seconds, .. } = error {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
+    if let ApiError::TooManyRequests {
+        retry_after_seconds,
+        ..
+    } = error
+    {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
     }
     response
 }

@@ -143,7 +143,9 @@ fn write(database: &redb::Database, writes: &[Write], revision: u64) -> Result<(
                 None => objects.remove(key.as_str())?,
             };
         }
-        transaction.open_table(COUNTERS)?.insert(REVISION, revision)?;
+        transaction
+            .open_table(COUNTERS)?
+            .insert(REVISION, revision)?;
     }
     transaction.commit()?;
     Ok(())

@@ -94,7 +94,7 @@ impl<'a> Node<'a> {
                 }
                 path.push_str(name);
             }
-            Step::Index(index) => path.push_str(&format!("[{index}]")),
+            Step::Index(index) => path = format!("{path}[{index}]"),
         }
         path
     }

@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use crate::catalog::{Catalog, ResourceType, Subresource};
+use crate::catalog::{Catalog, ResourceType, Subresource, VERBS};
 
 /// The API version of aggregated discovery documents.
 fn aggregated_version(version: &str) -> String {
@@ -64,7 +64,10 @@ pub(crate) fn resource_list(catalog: &Catalog, group: &str, version: &str) -> Op
     let resources: Vec<Value> = types
         .iter()
         .flat_map(|kind| {
-            let subresources = kind.subresources.iter().filter(|sub| !sub.verbs().is_empty());
+            let subresources = kind
+                .subresources
+                .iter()
+                .filter(|sub| !sub.verbs().is_empty());
             std::iter::once(plain_resource(kind))
                 .chain(subresources.map(|sub| plain_subresource(kind, *sub)))
         })
@@ -87,7 +90,7 @@ fn plain_resource(kind: &ResourceType) -> Value {
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": kind.verbs(),
+        "verbs": VERBS,
     });
     add_names(&mut entry, kind);
     entry
@@ -110,7 +113,8 @@ fn plain_subresource(kind: &ResourceType, subresource: Subresource) -> Value {
         "kind": subresource.kind().map_or(kind.kind.as_str(), |(_, _, kind)| kind),
         "verbs": subresource.verbs(),
     });
-    if let Some((group, version, _)) = subresource.kind().filter(|(group, _, _)| !group.is_empty()) {
+    if let Some((group, version, _)) = subresource.kind().filter(|(group, _, _)| !group.is_empty())
+    {
         entry["group"] = group.into();
         entry["version"] = version.into();
     }
@@ -145,7 +149,11 @@ fn aggregated_group(catalog: &Catalog, name: &str) -> Value {
             json!({ "version": version, "freshness": "Current", "resources": resources })
         })
         .collect();
-    let metadata = if name.is_empty() { json!({}) } else { json!({ "name": name }) };
+    let metadata = if name.is_empty() {
+        json!({})
+    } else {
+        json!({ "name": name })
+    };
     json!({ "metadata": metadata, "versions": versions })
 }
 
@@ -155,7 +163,10 @@ fn aggregated_resource(kind: &ResourceType) -> Value {
         .iter()
         .filter(|subresource| !subresource.verbs().is_empty())
         .map(|subresource| {
-            let (group, version, name) = subresource.kind().unwrap_or((&kind.group, &kind.version, &kind.kind));
+            let (group, version, name) =
+                subresource
+                    .kind()
+                    .unwrap_or((&kind.group, &kind.version, &kind.kind));
             json!({
                 "subresource": subresource.name(),
                 "responseKind": { "group": group, "version": version, "kind": name },
@@ -168,7 +179,7 @@ fn aggregated_resource(kind: &ResourceType) -> Value {
         "responseKind": { "group": kind.group, "version": kind.version, "kind": kind.kind },
         "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": kind.singular,
-        "verbs": kind.verbs(),
+        "verbs": VERBS,
     });
     add_names(&mut entry, kind);
     if !subresources.is_empty() {

@@ -8,7 +8,7 @@
 //!
 //! - A change becomes visible, and its writer hears of it, only after it is synced to disk.
 //! - If the disk refuses a batch, nothing of it becomes visible and the store that ran ahead is thrown away.
-//! - The catalog follows a CustomResourceDefinition before the writer hears of it.
+//! - The catalog follows a `CustomResourceDefinition` before the writer hears of it.
 
 use std::{
     path::Path,
@@ -17,7 +17,8 @@ use std::{
 };
 
 use kthena_apiserver_objects::{
-    ApiError, Change, ChangeKind, GroupResource, Object, Planned, Resource, Scope, Store, watch_log::LogLimits,
+    ApiError, Change, ChangeKind, GroupResource, Object, Planned, Resource, Scope, Store,
+    watch_log::LogLimits,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -74,7 +75,11 @@ impl Engine {
             catalog: RwLock::new(Arc::new(catalog)),
         });
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer { shared: Arc::clone(&shared), head, database };
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            head,
+            database,
+        };
         let thread = thread::Builder::new()
             .name("apiserver-writer".into())
             .spawn(move || writer.run(queue))
@@ -110,18 +115,32 @@ impl Engine {
         if dry_run {
             return plan(&self.store());
         }
-        let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let jobs = self
+            .jobs
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let jobs = jobs.ok_or_else(stopping)?;
         let (reply, answer) = oneshot::channel();
-        let job = Job { plan: Box::new(plan), reply };
+        let job = Job {
+            plan: Box::new(plan),
+            reply,
+        };
         jobs.send(job).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 
     /// Finishes the writes that are queued and closes the database.
     pub(crate) async fn close(&self) {
-        self.jobs.write().unwrap_or_else(PoisonError::into_inner).take();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.jobs
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread
             && let Err(error) = tokio::task::spawn_blocking(move || thread.join()).await
         {
@@ -131,7 +150,9 @@ impl Engine {
 }
 
 fn stopping() -> ApiError {
-    ApiError::ServiceUnavailable { message: "the server is shutting down".into() }
+    ApiError::ServiceUnavailable {
+        message: "the server is shutting down".into(),
+    }
 }
 
 impl Shared {
@@ -153,7 +174,10 @@ struct Writer {
     database: Database,
 }
 
-type Reply = (oneshot::Sender<Result<Planned, ApiError>>, Planned);
+type Reply = (
+    oneshot::Sender<Result<Planned, ApiError>>,
+    Result<Planned, ApiError>,
+);
 
 impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
@@ -174,31 +198,35 @@ impl Writer {
     /// Plans one write on the head; refusals and writes without effect on disk are answered with the batch too,
     /// because they may rest on changes of it.
     fn plan(&mut self, job: Job, changes: &mut Vec<Change>, replies: &mut Vec<Reply>) {
-        let planned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (job.plan)(&self.head)));
-        let planned = planned.unwrap_or_else(|_| Err(ApiError::internal("planning the write failed")));
-        match planned.and_then(|planned| self.head.commit(&planned.changes).map(|()| planned)) {
-            Ok(planned) => {
-                changes.extend(planned.changes.iter().cloned());
-                replies.push((job.reply, planned));
-            }
-            // The client is gone if nobody listens; there is nothing else to tell it.
-            Err(error) => drop(job.reply.send(Err(error))),
+        let planned =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (job.plan)(&self.head)));
+        let planned =
+            planned.unwrap_or_else(|_| Err(ApiError::internal("planning the write failed")));
+        let planned =
+            planned.and_then(|planned| self.head.commit(&planned.changes).map(|()| planned));
+        if let Ok(planned) = &planned {
+            changes.extend(planned.changes.iter().cloned());
         }
+        replies.push((job.reply, planned));
     }
 
     fn finish(&mut self, changes: &[Change], replies: Vec<Reply>) {
         let outcome = self.persist(changes);
         if let Err(error) = &outcome {
-            tracing::error!(error = error as &dyn std::error::Error, "a write did not reach the disk");
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "a write did not reach the disk"
+            );
             self.head = copy(&self.shared.store());
         } else {
             self.publish(changes);
         }
         for (reply, planned) in replies {
             let answer = match &outcome {
-                Ok(()) => Ok(planned),
+                Ok(()) => planned,
                 Err(error) => Err(ApiError::internal(full_text(error))),
             };
+            // The client is gone if nobody listens; there is nothing else to tell it.
             drop(reply.send(answer));
         }
     }
@@ -218,7 +246,11 @@ impl Writer {
         let definitions = custom::definitions();
         let mut catalog_changed = false;
         {
-            let mut store = self.shared.store.write().unwrap_or_else(PoisonError::into_inner);
+            let mut store = self
+                .shared
+                .store
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = store.commit(changes) {
                 tracing::error!(%error, "a synced change does not fit the visible store");
             }
@@ -227,7 +259,11 @@ impl Writer {
             }
             if catalog_changed {
                 let catalog = custom::updated(&self.shared.catalog(), &store);
-                *self.shared.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+                *self
+                    .shared
+                    .catalog
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
             }
         }
         self.shared.version.send_replace(last.version);
@@ -256,28 +292,40 @@ fn copy(store: &Store) -> Store {
                 .map(|object| (resource.clone(), Object::clone(object)))
         })
         .collect();
-    let no_history = LogLimits { changes: 0, bytes: 0 };
+    let no_history = LogLimits {
+        changes: 0,
+        bytes: 0,
+    };
     Store::restore(no_history, store.version(), objects)
 }
 
 fn to_write(change: &Change) -> Write {
     let object = &change.object;
     let value = (change.kind != ChangeKind::Deleted).then(|| object.bytes().clone());
-    Write { key: disk_key(&change.resource, object.namespace(), object.name()), value }
+    Write {
+        key: disk_key(&change.resource, object.namespace(), object.name()),
+        value,
+    }
 }
 
 /// No part can hold a slash, so the parts can be told apart again.
 fn disk_key(resource: &GroupResource, namespace: &str, name: &str) -> String {
-    format!("{}/{}/{namespace}/{name}", resource.group(), resource.resource())
+    format!(
+        "{}/{}/{namespace}/{name}",
+        resource.group(),
+        resource.resource()
+    )
 }
 
-/// Reads what was on disk. CustomResourceDefinitions come first, since they say how to read the rest.
+/// Reads what was on disk. `CustomResourceDefinitions` come first, since they say how to read the rest.
 fn restore(loaded: Loaded, limits: LogLimits) -> Result<(Store, Catalog), ServerError> {
-    let builtin = Catalog::builtin().map_err(ServerError::Schema)?;
+    let builtin = Catalog::builtin().map_err(|cause| ServerError::Schema(Box::new(cause)))?;
     let definitions = custom::definitions();
     let prefix = format!("{}/{}/", definitions.group(), definitions.resource());
-    let (first, rest): (Vec<_>, Vec<_>) =
-        loaded.objects.into_iter().partition(|(key, _)| key.starts_with(&prefix));
+    let (first, rest): (Vec<_>, Vec<_>) = loaded
+        .objects
+        .into_iter()
+        .partition(|(key, _)| key.starts_with(&prefix));
     let mut objects = Vec::with_capacity(first.len() + rest.len());
     for (key, bytes) in first {
         objects.push(read(&builtin, &key, bytes)?);
@@ -290,14 +338,26 @@ fn restore(loaded: Loaded, limits: LogLimits) -> Result<(Store, Catalog), Server
     Ok((Store::restore(limits, loaded.revision, objects), catalog))
 }
 
-fn read(catalog: &Catalog, key: &str, bytes: bytes::Bytes) -> Result<(GroupResource, Object), ServerError> {
+fn read(
+    catalog: &Catalog,
+    key: &str,
+    bytes: bytes::Bytes,
+) -> Result<(GroupResource, Object), ServerError> {
     let mut parts = key.splitn(3, '/');
-    let (group, plural) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let (group, plural) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
     let place = GroupResource::new(group, plural);
     // An object whose definition is gone stays on disk as it is, until its kind comes back.
     let orphan = || Resource::custom(group, plural, "", Scope::Namespaced, false, &[]);
-    let rules = catalog.stored_as(&place).map_or_else(orphan, |kind| Resource::clone(&kind.rules));
-    let damaged = |cause| ServerError::Damaged { key: key.to_owned(), cause };
+    let rules = catalog
+        .stored_as(&place)
+        .map_or_else(orphan, |kind| Resource::clone(&kind.rules));
+    let damaged = |cause| ServerError::Damaged {
+        key: key.to_owned(),
+        cause: Box::new(cause),
+    };
     let object = Object::from_bytes(&rules, bytes).map_err(damaged)?;
     Ok((place, object))
 }

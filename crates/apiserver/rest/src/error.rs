@@ -29,11 +29,11 @@ pub enum ServerError {
         key: String,
         /// Why.
         #[source]
-        cause: ApiError,
+        cause: Box<ApiError>,
     },
     /// A schema that comes with the program does not parse.
     #[error("a built-in schema is damaged")]
-    Schema(#[source] SchemaError),
+    Schema(#[source] Box<SchemaError>),
     /// The writer's thread cannot be started.
     #[error("cannot start the writer")]
     Thread(#[source] io::Error),
@@ -44,7 +44,7 @@ pub enum ServerError {
         what: String,
         /// Why.
         #[source]
-        cause: ApiError,
+        cause: Box<ApiError>,
     },
     /// There is no certificate.
     #[error(transparent)]

@@ -144,7 +144,10 @@ where
 }
 
 async fn admit(endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
-    let open = matches!(request.uri().path(), "/healthz" | "/livez" | "/readyz" | "/version");
+    let open = matches!(
+        request.uri().path(),
+        "/healthz" | "/livez" | "/readyz" | "/version"
+    );
     if !open && !is_authorized(&request, &endpoint.token) {
         return answer::error(&ApiError::Unauthorized);
     }

@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod tests;
 
+use kthena_apiserver_objects::{ApiError, store::RawListOptions};
+
 use crate::request_info::percent_decode;
 
 /// The decoded `key=value` pairs of a query string.
@@ -23,6 +25,12 @@ pub(crate) struct BadOption {
     option: &'static str,
     value: String,
     expected: &'static str,
+}
+
+impl From<BadOption> for ApiError {
+    fn from(option: BadOption) -> Self {
+        Self::bad_request(option.to_string())
+    }
 }
 
 impl Query {
@@ -91,35 +99,31 @@ fn bad(option: &'static str, value: &str, expected: &'static str) -> BadOption {
     }
 }
 
-/// Options of get, list and watch.
+/// Options of list and watch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ReadOptions {
-    pub(crate) label_selector: Option<String>,
-    pub(crate) field_selector: Option<String>,
-    pub(crate) limit: Option<usize>,
-    pub(crate) continue_token: Option<String>,
-    pub(crate) resource_version: Option<String>,
-    pub(crate) resource_version_match: Option<String>,
+    /// What the object store reads itself.
+    pub(crate) raw: RawListOptions,
     pub(crate) watch: bool,
     pub(crate) allow_bookmarks: bool,
-    pub(crate) send_initial_events: Option<bool>,
     pub(crate) timeout_seconds: Option<u64>,
 }
 
 impl ReadOptions {
     pub(crate) fn read(query: &Query) -> Result<Self, BadOption> {
         let owned = |option| query.text(option).map(ToOwned::to_owned);
-        let limit = query.number("limit")?.and_then(|n| usize::try_from(n).ok());
         Ok(Self {
-            label_selector: owned("labelSelector"),
-            field_selector: owned("fieldSelector"),
-            limit: limit.filter(|&limit| limit > 0),
-            continue_token: owned("continue"),
-            resource_version: owned("resourceVersion"),
-            resource_version_match: owned("resourceVersionMatch"),
+            raw: RawListOptions {
+                label_selector: owned("labelSelector"),
+                field_selector: owned("fieldSelector"),
+                limit: owned("limit"),
+                continue_token: owned("continue"),
+                resource_version: owned("resourceVersion"),
+                resource_version_match: owned("resourceVersionMatch"),
+                send_initial_events: query.optional_flag("sendInitialEvents")?,
+            },
             watch: query.flag("watch")?,
             allow_bookmarks: query.flag("allowWatchBookmarks")?,
-            send_initial_events: query.optional_flag("sendInitialEvents")?,
             timeout_seconds: query
                 .number("timeoutSeconds")?
                 .and_then(|n| u64::try_from(n).ok()),

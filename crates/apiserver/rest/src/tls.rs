@@ -45,9 +45,9 @@ pub enum TlsError {
 #[derive(Debug, Clone)]
 pub(crate) struct Certificates {
     /// The authority in PEM, for kubeconfigs.
-    pub(crate) authority_pem: String,
-    certificate_pem: String,
-    key_pem: String,
+    pub(crate) authority: String,
+    certificate: String,
+    key: String,
 }
 
 impl Certificates {
@@ -55,46 +55,51 @@ impl Certificates {
     pub(crate) fn load_or_make(folder: &Path) -> Result<Self, TlsError> {
         fs::create_dir_all(folder)?;
         let read = |name: &str| fs::read_to_string(folder.join(name));
-        match (read("ca.crt"), read("tls.crt"), read("tls.key")) {
-            (Ok(authority_pem), Ok(certificate_pem), Ok(key_pem)) => Ok(Self {
-                authority_pem,
-                certificate_pem,
-                key_pem,
-            }),
-            _ => {
-                let made = Self::make()?;
-                write_private(&folder.join("tls.key"), &made.key_pem)?;
-                fs::write(folder.join("tls.crt"), &made.certificate_pem)?;
-                fs::write(folder.join("ca.crt"), &made.authority_pem)?;
-                Ok(made)
-            }
+        if let (Ok(authority), Ok(certificate), Ok(key)) =
+            (read("ca.crt"), read("tls.crt"), read("tls.key"))
+        {
+            Ok(Self {
+                authority,
+                certificate,
+                key,
+            })
+        } else {
+            let made = Self::make()?;
+            write_private(&folder.join("tls.key"), &made.key)?;
+            fs::write(folder.join("tls.crt"), &made.certificate)?;
+            fs::write(folder.join("ca.crt"), &made.authority)?;
+            Ok(made)
         }
     }
 
     fn make() -> Result<Self, TlsError> {
         let authority_key = KeyPair::generate()?;
-        let mut authority = CertificateParams::default();
-        authority.distinguished_name.push(DnType::CommonName, "kthena-local-ca");
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let authority_pem = authority.self_signed(&authority_key)?.pem();
-        let issuer = Issuer::new(authority, authority_key);
+        let mut issuer = CertificateParams::default();
+        issuer
+            .distinguished_name
+            .push(DnType::CommonName, "kthena-local-ca");
+        issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        issuer.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let authority = issuer.self_signed(&authority_key)?.pem();
+        let issuer = Issuer::new(issuer, authority_key);
 
         let key = KeyPair::generate()?;
         let names: Vec<String> = NAMES.iter().map(ToString::to_string).collect();
         let mut server = CertificateParams::new(names)?;
-        server.distinguished_name.push(DnType::CommonName, "kthena-local");
+        server
+            .distinguished_name
+            .push(DnType::CommonName, "kthena-local");
         Ok(Self {
-            authority_pem,
-            certificate_pem: server.signed_by(&key, &issuer)?.pem(),
-            key_pem: key.serialize_pem(),
+            authority,
+            certificate: server.signed_by(&key, &issuer)?.pem(),
+            key: key.serialize_pem(),
         })
     }
 
     /// The listener's side of TLS, offering HTTP/2 and HTTP/1.1.
     pub(crate) fn server_config(&self) -> Result<Arc<rustls::ServerConfig>, TlsError> {
-        let certificate = CertificateDer::from_pem_slice(self.certificate_pem.as_bytes())?;
-        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())?;
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes())?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?

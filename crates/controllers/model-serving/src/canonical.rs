@@ -133,6 +133,7 @@ fn nanos(text: &str) -> Option<i128> {
     scaled(number, scale)
 }
 
+#[derive(Clone, Copy)]
 enum Scale {
     Decimal(i32),
     Binary(u32),
@@ -156,7 +157,11 @@ fn scaled(number: &str, scale: Scale) -> Option<i128> {
     let value = mantissa.checked_mul(factor)?;
     let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
     // What is smaller than a billionth is rounded up, as the API server does.
-    let nanos = if exponent >= 0 { value.checked_mul(power)? } else { (value + power - 1) / power };
+    let nanos = if exponent >= 0 {
+        value.checked_mul(power)?
+    } else {
+        (value + power - 1) / power
+    };
     Some(sign * nanos)
 }
 

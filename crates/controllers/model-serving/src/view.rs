@@ -18,12 +18,12 @@ pub struct ServingView {
     pub pods: Vec<Arc<PodView>>,
     /// Services with its name label, whoever owns them.
     pub services: Vec<Arc<ServiceView>>,
-    /// ControllerRevisions with its name label, whoever owns them.
+    /// `ControllerRevision`s with its name label, whoever owns them.
     pub snapshots: Vec<Arc<SnapshotView>>,
 }
 
 /// A pod, as far as it matters here.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct PodView {
     /// Name.
     pub name: String,
@@ -54,7 +54,7 @@ pub struct PodView {
 }
 
 /// Where a pod is in its life.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum PodPhase {
     /// Not all containers have been started.
     #[default]
@@ -118,7 +118,11 @@ impl ServingView {
     }
 
     pub(crate) fn namespace(&self) -> &str {
-        self.serving.metadata.namespace.as_deref().unwrap_or_default()
+        self.serving
+            .metadata
+            .namespace
+            .as_deref()
+            .unwrap_or_default()
     }
 
     pub(crate) fn uid(&self) -> &str {
@@ -135,10 +139,31 @@ impl ServingView {
     }
 
     pub(crate) fn owned_services(&self) -> impl Iterator<Item = &Arc<ServiceView>> {
-        self.services.iter().filter(|service| service.owner == self.uid())
+        self.services
+            .iter()
+            .filter(|service| service.owner == self.uid())
     }
 
     pub(crate) fn owned_snapshots(&self) -> impl Iterator<Item = &Arc<SnapshotView>> {
-        self.snapshots.iter().filter(|snapshot| snapshot.owner == self.uid())
+        self.snapshots
+            .iter()
+            .filter(|snapshot| snapshot.owner == self.uid())
+    }
+}
+
+impl SnapshotView {
+    /// Role counts that go with this revision.
+    pub(crate) fn recorded_replicas(&self) -> BTreeMap<String, i32> {
+        let mut counts = self
+            .content
+            .as_ref()
+            .map(SnapshotContent::replicas)
+            .unwrap_or_default();
+        for (role, count) in &self.role_replicas {
+            if let Some(recorded) = counts.get_mut(role) {
+                *recorded = *count;
+            }
+        }
+        counts
     }
 }

@@ -58,6 +58,7 @@ impl Engine {
                     self.note_adapter(id, plan);
                     if let Some(request) = self.requests.get_mut(&id) {
                         request.table.extend(blocks);
+                        publish_full_blocks(&mut self.cache, request, tokens);
                     }
                     plan.add(id, tokens);
                     at += 1;
@@ -143,6 +144,7 @@ impl Engine {
         request.computed = computed;
         request.published = hit;
         request.phase = Phase::Running;
+        publish_full_blocks(&mut self.cache, request, tokens);
         if request.scheduled.is_none() {
             request.scheduled = Some(now);
             request.cached = computed.min(request.prompt_len);
@@ -230,16 +232,17 @@ impl Engine {
             });
             request.first_token.get_or_insert(end);
         }
-        publish_full_blocks(&mut self.cache, request);
         if request.output.is_empty() && request.missing() == 1 {
             outcome.finished.push(account(id, request, end));
         }
     }
 }
 
-fn publish_full_blocks(cache: &mut KvCache, request: &mut Request) {
+/// Makes the blocks known that computing `tokens` more fills. That happens before the step runs, so
+/// that requests with a common prefix that join in one step compute it once.
+fn publish_full_blocks(cache: &mut KvCache, request: &mut Request, tokens: usize) {
     let size = cache.block_size() as usize;
-    let full = request.computed / size;
+    let full = (request.computed + tokens) / size;
     if full <= request.published {
         return;
     }

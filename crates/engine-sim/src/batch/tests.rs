@@ -122,6 +122,20 @@ fn a_repeated_prompt_is_computed_but_for_its_last_block() {
 }
 
 #[test]
+fn equal_prompts_that_join_together_are_computed_once() {
+    let mut engine = Engine::new(config());
+    for id in 1..=4 {
+        let mut new = request(id, 512, 2);
+        new.prompt = (0..512).collect();
+        engine.submit(new).unwrap();
+    }
+    let Step::Ran(first) = engine.step(Duration::ZERO) else {
+        panic!("no step")
+    };
+    assert_eq!(first.prompt_tokens, 512 + 3 * 16);
+}
+
+#[test]
 fn generated_blocks_serve_the_next_turn() {
     let mut engine = Engine::new(config());
     engine.submit(request(1, 64, 64)).unwrap();

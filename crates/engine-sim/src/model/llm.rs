@@ -171,6 +171,13 @@ impl ModelProfile {
         profile
     }
 
+    /// The same model with its weights stored as `method` says (`fp8`, `awq`, …).
+    #[must_use]
+    pub fn quantized(mut self, method: &str) -> Self {
+        self.precision = precision_of(&method.to_ascii_lowercase()).unwrap_or(self.precision);
+        self
+    }
+
     fn shape_of(name: &str) -> Self {
         let by_words = BY_WORDS
             .iter()

@@ -87,6 +87,7 @@ fn cut(mut tokens: Vec<u32>, finish: FinishReason, stop: &[String], least: usize
     for at in 0..tokens.len() {
         decode_into(tokens[at], &mut bytes);
         if at + 1 < least {
+            checked = bytes.len();
             continue;
         }
         let found = stop

@@ -8,5 +8,7 @@ pub mod answer;
 mod prose;
 pub mod tokenizer;
 
+pub(crate) use prose::Dice;
+
 #[cfg(test)]
 mod tests;

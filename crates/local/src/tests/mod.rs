@@ -1,4 +1,6 @@
 mod apply;
+mod ask;
 mod layout;
+mod loads;
 mod manifest;
 mod view;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, ResourceFieldSelector, Secret};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvVarSource, Pod, ResourceFieldSelector, Secret,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::expand::expand;
@@ -22,7 +24,7 @@ pub struct Sources<'a> {
     pub node_name: &'a str,
     /// What the node has; stands in for a limit that is not set.
     pub node: Amount,
-    /// ConfigMaps of the namespace that exist, by name.
+    /// `ConfigMap`s of the namespace that exist, by name.
     pub config_maps: &'a BTreeMap<String, ConfigMap>,
     /// Secrets of the namespace that exist, by name.
     pub secrets: &'a BTreeMap<String, Secret>,
@@ -60,7 +62,10 @@ pub enum EnvError {
 }
 
 /// The variables that the container asks for, `$(VAR)` expanded as Kubernetes does.
-pub fn resolve(container: &Container, sources: &Sources<'_>) -> Result<BTreeMap<String, String>, EnvError> {
+pub fn resolve(
+    container: &Container,
+    sources: &Sources<'_>,
+) -> Result<BTreeMap<String, String>, EnvError> {
     let mut result = BTreeMap::new();
     for source in container.env_from.iter().flatten() {
         let prefix = source.prefix.as_deref().unwrap_or_default();
@@ -69,13 +74,19 @@ pub fn resolve(container: &Container, sources: &Sources<'_>) -> Result<BTreeMap<
             (_, Some(wanted)) => sources.whole_secret(&wanted.name, wanted.optional)?,
             _ => BTreeMap::new(),
         };
-        result.extend(pairs.into_iter().map(|(key, value)| (format!("{prefix}{key}"), value)));
+        result.extend(
+            pairs
+                .into_iter()
+                .map(|(key, value)| (format!("{prefix}{key}"), value)),
+        );
     }
     // References see only variables of `env` that stand before them; those of `envFrom` are not seen.
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
     for variable in container.env.iter().flatten() {
         let value = match (&variable.value, &variable.value_from) {
-            (Some(value), _) if !value.is_empty() => Some(expand(value, |name| seen.get(name).map(String::as_str))),
+            (Some(value), _) if !value.is_empty() => {
+                Some(expand(value, |name| seen.get(name).map(String::as_str)))
+            }
             (_, Some(from)) => sources.value(&variable.name, from, container)?,
             _ => Some(String::new()),
         };
@@ -94,24 +105,41 @@ impl Sources<'_> {
         from: &EnvVarSource,
         container: &Container,
     ) -> Result<Option<String>, EnvError> {
-        let unknown = |path: &str| EnvError::Field { variable: variable.to_owned(), path: path.to_owned() };
+        let unknown = |path: &str| EnvError::Field {
+            variable: variable.to_owned(),
+            path: path.to_owned(),
+        };
         if let Some(field) = &from.field_ref {
-            return self.field(&field.field_path).map(Some).ok_or_else(|| unknown(&field.field_path));
+            return self
+                .field(&field.field_path)
+                .map(Some)
+                .ok_or_else(|| unknown(&field.field_path));
         }
         if let Some(resource) = &from.resource_field_ref {
-            return self.resource(container, resource).map(Some).ok_or_else(|| unknown(&resource.resource));
+            return self
+                .resource(container, resource)
+                .map(Some)
+                .ok_or_else(|| unknown(&resource.resource));
         }
         if let Some(wanted) = &from.config_map_key_ref {
             let found = self.config_maps.get(&wanted.name);
             let value = found.and_then(|map| map.data.as_ref()?.get(&wanted.key).cloned());
-            let origin = Origin { kind: "configmap", name: &wanted.name, key: &wanted.key };
+            let origin = Origin {
+                kind: "configmap",
+                name: &wanted.name,
+                key: &wanted.key,
+            };
             return origin.check(found.is_some(), value, wanted.optional);
         }
         if let Some(wanted) = &from.secret_key_ref {
             let found = self.secrets.get(&wanted.name);
             let value = found.and_then(|secret| secret.data.as_ref()?.get(&wanted.key));
             let value = value.map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned());
-            let origin = Origin { kind: "secret", name: &wanted.name, key: &wanted.key };
+            let origin = Origin {
+                kind: "secret",
+                name: &wanted.name,
+                key: &wanted.key,
+            };
             return origin.check(found.is_some(), value, wanted.optional);
         }
         Err(unknown("valueFrom"))
@@ -121,13 +149,19 @@ impl Sources<'_> {
     pub fn field(&self, path: &str) -> Option<String> {
         let meta = &self.pod.metadata;
         let spec = self.pod.spec.as_ref();
-        if let Some((field, key)) = path.strip_suffix("']").and_then(|path| path.split_once("['")) {
+        if let Some((field, key)) = path
+            .strip_suffix("']")
+            .and_then(|path| path.split_once("['"))
+        {
             let map = match field {
                 "metadata.labels" => meta.labels.as_ref(),
                 "metadata.annotations" => meta.annotations.as_ref(),
                 _ => return None,
             };
-            return Some(map.and_then(|map| map.get(key).cloned()).unwrap_or_default());
+            return Some(
+                map.and_then(|map| map.get(key).cloned())
+                    .unwrap_or_default(),
+            );
         }
         match path {
             "metadata.name" => meta.name.clone(),
@@ -136,9 +170,10 @@ impl Sources<'_> {
             "metadata.labels" => Some(lines(meta.labels.as_ref())),
             "metadata.annotations" => Some(lines(meta.annotations.as_ref())),
             "spec.nodeName" => Some(self.node_name.to_owned()),
-            "spec.serviceAccountName" => {
-                Some(spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default())
-            }
+            "spec.serviceAccountName" => Some(
+                spec.and_then(|spec| spec.service_account_name.clone())
+                    .unwrap_or_default(),
+            ),
             "status.hostIP" | "status.hostIPs" => Some(self.host_ip.to_owned()),
             "status.podIP" | "status.podIPs" => Some(self.pod_ip.to_owned()),
             _ => None,
@@ -146,7 +181,11 @@ impl Sources<'_> {
     }
 
     /// The value of a resource field of `container`, divided and rounded up.
-    pub fn resource(&self, container: &Container, wanted: &ResourceFieldSelector) -> Option<String> {
+    pub fn resource(
+        &self,
+        container: &Container,
+        wanted: &ResourceFieldSelector,
+    ) -> Option<String> {
         let (list, resource) = wanted.resource.split_once('.')?;
         let resources = container.resources.as_ref();
         let limit = resources.and_then(|all| all.limits.as_ref()?.get(resource));
@@ -164,7 +203,11 @@ impl Sources<'_> {
             _ => return None,
         };
         let one = Quantity("1".to_owned());
-        let divisor = wanted.divisor.as_ref().and_then(quantity::nano).filter(|divisor| *divisor > 0);
+        let divisor = wanted
+            .divisor
+            .as_ref()
+            .and_then(quantity::nano)
+            .filter(|divisor| *divisor > 0);
         let divisor = divisor.or_else(|| quantity::nano(&one))?;
         Some(quantity::divide_up(value, divisor).to_string())
     }
@@ -177,18 +220,32 @@ impl Sources<'_> {
         match self.config_maps.get(name) {
             Some(map) => Ok(map.data.clone().unwrap_or_default()),
             None if optional == Some(true) => Ok(BTreeMap::new()),
-            None => Err(EnvError::NoObject { kind: "configmap", name: name.to_owned() }),
+            None => Err(EnvError::NoObject {
+                kind: "configmap",
+                name: name.to_owned(),
+            }),
         }
     }
 
-    fn whole_secret(&self, name: &str, optional: Option<bool>) -> Result<BTreeMap<String, String>, EnvError> {
+    fn whole_secret(
+        &self,
+        name: &str,
+        optional: Option<bool>,
+    ) -> Result<BTreeMap<String, String>, EnvError> {
         match self.secrets.get(name) {
             Some(secret) => {
                 let data = secret.data.iter().flatten();
-                Ok(data.map(|(key, value)| (key.clone(), String::from_utf8_lossy(&value.0).into_owned())).collect())
+                Ok(data
+                    .map(|(key, value)| {
+                        (key.clone(), String::from_utf8_lossy(&value.0).into_owned())
+                    })
+                    .collect())
             }
             None if optional == Some(true) => Ok(BTreeMap::new()),
-            None => Err(EnvError::NoObject { kind: "secret", name: name.to_owned() }),
+            None => Err(EnvError::NoObject {
+                kind: "secret",
+                name: name.to_owned(),
+            }),
         }
     }
 }
@@ -214,13 +271,19 @@ impl Origin<'_> {
                 name: self.name.to_owned(),
                 key: self.key.to_owned(),
             }),
-            None => Err(EnvError::NoObject { kind: self.kind, name: self.name.to_owned() }),
+            None => Err(EnvError::NoObject {
+                kind: self.kind,
+                name: self.name.to_owned(),
+            }),
         }
     }
 }
 
 /// Labels or annotations as the downward API writes them: one `key="value"` per line.
 fn lines(map: Option<&BTreeMap<String, String>>) -> String {
-    let pairs = map.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}"));
+    let pairs = map
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={value:?}"));
     pairs.collect::<Vec<_>>().join("\n")
 }

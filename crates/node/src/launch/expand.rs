@@ -10,7 +10,10 @@ pub fn expand<'v>(text: &str, value: impl Fn(&str) -> Option<&'v str>) -> String
         rest = if let Some(escaped) = after.strip_prefix('$') {
             out.push('$');
             escaped
-        } else if let Some((name, tail)) = after.strip_prefix('(').and_then(|open| open.split_once(')')) {
+        } else if let Some((name, tail)) = after
+            .strip_prefix('(')
+            .and_then(|open| open.split_once(')'))
+        {
             match value(name) {
                 Some(value) => out.push_str(value),
                 None => out.extend(["$(", name, ")"]),

@@ -22,7 +22,10 @@ impl Mount {
     pub fn new(inside: &str, outside: &Path) -> Option<Self> {
         let inside = inside.trim_end_matches('/');
         let real = inside.starts_with('/') && Path::new(inside) != outside;
-        real.then(|| Self { inside: inside.to_owned(), outside: outside.to_owned() })
+        real.then(|| Self {
+            inside: inside.to_owned(),
+            outside: outside.to_owned(),
+        })
     }
 }
 
@@ -32,16 +35,15 @@ pub fn rewrite(text: &str, mounts: &[Mount]) -> String {
     let mut rest = 0;
     while let Some(at) = text[rest..].find('/').map(|at| rest + at) {
         out.push_str(&text[rest..at]);
-        let found = starts_path(text, at).then(|| longest(&text[at..], mounts)).flatten();
-        rest = match found {
-            Some(mount) => {
-                out.push_str(&mount.outside.to_string_lossy());
-                at + mount.inside.len()
-            }
-            None => {
-                out.push('/');
-                at + 1
-            }
+        let found = starts_path(text, at)
+            .then(|| longest(&text[at..], mounts))
+            .flatten();
+        rest = if let Some(mount) = found {
+            out.push_str(&mount.outside.to_string_lossy());
+            at + mount.inside.len()
+        } else {
+            out.push('/');
+            at + 1
         };
     }
     out.push_str(&text[rest..]);
@@ -51,14 +53,24 @@ pub fn rewrite(text: &str, mounts: &[Mount]) -> String {
 fn longest<'m>(text: &str, mounts: &'m [Mount]) -> Option<&'m Mount> {
     let fits = |mount: &&Mount| {
         let tail = text.strip_prefix(mount.inside.as_str());
-        tail.is_some_and(|tail| tail.chars().next().is_none_or(|next| next == '/' || !is_name(next)))
+        tail.is_some_and(|tail| {
+            tail.chars()
+                .next()
+                .is_none_or(|next| next == '/' || !is_name(next))
+        })
     };
-    mounts.iter().filter(fits).max_by_key(|mount| mount.inside.len())
+    mounts
+        .iter()
+        .filter(fits)
+        .max_by_key(|mount| mount.inside.len())
 }
 
 /// A slash begins an absolute path if nothing that belongs to a path or a URL stands before it.
 fn starts_path(text: &str, at: usize) -> bool {
-    text[..at].chars().next_back().is_none_or(|before| !is_name(before) && before != '/')
+    text[..at]
+        .chars()
+        .next_back()
+        .is_none_or(|before| !is_name(before) && before != '/')
         && !text[..at].ends_with(":/")
 }
 

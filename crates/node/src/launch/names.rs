@@ -25,7 +25,9 @@ pub struct HostName {
 
 /// The names in `text`, for a pod of `namespace`; `entry` is the value of `ENTRY_ADDRESS`, if the pod has one.
 pub fn find(text: &str, namespace: &str, entry: Option<&str>) -> BTreeSet<HostName> {
-    tokens(text).filter_map(|(at, token)| host_name(text, at, token, namespace, entry)).collect()
+    tokens(text)
+        .filter_map(|(at, token)| host_name(text, at, token, namespace, entry))
+        .collect()
 }
 
 /// Replaces each name that has an address, wherever it stands on its own.
@@ -33,7 +35,10 @@ pub fn replace(text: &str, addresses: &BTreeMap<String, IpAddr>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
     for (at, token) in tokens(text) {
-        if let Some(address) = addresses.get(token).filter(|_| token.contains('.') || is_url_host(text, at)) {
+        if let Some(address) = addresses
+            .get(token)
+            .filter(|_| token.contains('.') || is_url_host(text, at))
+        {
             out.push_str(&text[copied..at]);
             out.push_str(&address.to_string());
             copied = at + token.len();
@@ -49,7 +54,9 @@ fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut rest = 0;
     std::iter::from_fn(move || {
         let start = rest + text[rest..].find(is_part)?;
-        let end = text[start..].find(|c| !is_part(c)).map_or(text.len(), |length| start + length);
+        let end = text[start..]
+            .find(|c| !is_part(c))
+            .map_or(text.len(), |length| start + length);
         rest = end;
         Some((start, text[start..end].trim_end_matches('.')))
     })
@@ -59,8 +66,16 @@ fn is_url_host(text: &str, at: usize) -> bool {
     text[..at].ends_with("://")
 }
 
-fn host_name(text: &str, at: usize, token: &str, namespace: &str, entry: Option<&str>) -> Option<HostName> {
-    let short = token.strip_suffix(".svc.cluster.local").or_else(|| token.strip_suffix(".svc"));
+fn host_name(
+    text: &str,
+    at: usize,
+    token: &str,
+    namespace: &str,
+    entry: Option<&str>,
+) -> Option<HostName> {
+    let short = token
+        .strip_suffix(".svc.cluster.local")
+        .or_else(|| token.strip_suffix(".svc"));
     let certain = short.is_some() || entry == Some(token);
     let labels: Vec<&str> = short.unwrap_or(token).split('.').collect();
     if !labels.iter().all(|label| is_label(label)) {

@@ -23,7 +23,10 @@ impl AddressRange {
         }
         let size = 1_u32 << (32 - u32::from(prefix));
         let base = network.to_bits() & !(size - 1);
-        let range = Self { first: base + 1, count: size - 2 };
+        let range = Self {
+            first: base + 1,
+            count: size - 2,
+        };
         let reserved = Ipv4Addr::new(127, 0, 0, 0).to_bits();
         let clear = range.first > reserved + 255 || range.first + range.count <= reserved;
         clear.then_some(range)
@@ -37,7 +40,25 @@ impl AddressRange {
 
     /// Whether the range has this address.
     pub fn contains(&self, address: Ipv4Addr) -> bool {
-        address.to_bits().checked_sub(self.first).is_some_and(|offset| offset < self.count)
+        address
+            .to_bits()
+            .checked_sub(self.first)
+            .is_some_and(|offset| offset < self.count)
+    }
+
+    /// The first address.
+    pub fn first(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.first)
+    }
+
+    /// The length of the network's prefix.
+    pub fn prefix(&self) -> u32 {
+        (self.count + 1).leading_zeros()
+    }
+
+    /// Whether the addresses are only for this machine by their nature.
+    pub fn is_loopback(&self) -> bool {
+        self.first().is_loopback()
     }
 
     fn nth(self, offset: u32) -> Ipv4Addr {
@@ -49,7 +70,10 @@ impl Default for AddressRange {
     /// 127.64.0.0/10.
     fn default() -> Self {
         let size = 1 << 22;
-        Self { first: Ipv4Addr::new(127, 64, 0, 0).to_bits() + 1, count: size - 2 }
+        Self {
+            first: Ipv4Addr::new(127, 64, 0, 0).to_bits() + 1,
+            count: size - 2,
+        }
     }
 }
 
@@ -63,14 +87,18 @@ pub struct AddressPool {
 impl AddressPool {
     /// All addresses free.
     pub fn new(range: AddressRange) -> Self {
-        Self { range, owners: BTreeMap::new() }
+        Self {
+            range,
+            owners: BTreeMap::new(),
+        }
     }
 
     /// Gives `uid` an address that nobody has; the first choice follows from `name`.
     pub fn assign(&mut self, uid: &str, name: &str) -> Option<Ipv4Addr> {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
-        let start = u32::try_from(hasher.finish() % u64::from(self.range.count)).unwrap_or_default();
+        let start =
+            u32::try_from(hasher.finish() % u64::from(self.range.count)).unwrap_or_default();
         let free = (0..self.range.count)
             .map(|step| self.range.nth(start + step))
             .find(|address| !self.owners.contains_key(address))?;

@@ -13,7 +13,10 @@ pub struct DevicePool {
 impl DevicePool {
     /// `count` free devices.
     pub fn new(count: u32) -> Self {
-        Self { count, held: BTreeMap::new() }
+        Self {
+            count,
+            held: BTreeMap::new(),
+        }
     }
 
     /// The devices in all.
@@ -28,13 +31,15 @@ impl DevicePool {
         if given.len() < wanted as usize {
             return None;
         }
-        self.held.extend(given.iter().map(|index| (*index, uid.to_owned())));
+        self.held
+            .extend(given.iter().map(|index| (*index, uid.to_owned())));
         Some(given)
     }
 
     /// Keeps devices that `uid` had before a restart.
     pub fn keep(&mut self, uid: &str, devices: &BTreeSet<u32>) {
-        self.held.extend(devices.iter().map(|index| (*index, uid.to_owned())));
+        self.held
+            .extend(devices.iter().map(|index| (*index, uid.to_owned())));
     }
 
     /// Takes back the devices of `uid`.
@@ -45,7 +50,8 @@ impl DevicePool {
 
 /// Counts the GPUs that the NVIDIA driver of this machine shows.
 pub fn installed() -> u32 {
-    let listed = std::fs::read_dir(Path::new("/proc/driver/nvidia/gpus")).map_or(0, |entries| entries.flatten().count());
+    let listed = std::fs::read_dir(Path::new("/proc/driver/nvidia/gpus"))
+        .map_or(0, |entries| entries.flatten().count());
     u32::try_from(listed).unwrap_or(u32::MAX)
 }
 
@@ -55,5 +61,7 @@ pub fn split<'a>(
     asks: impl IntoIterator<Item = (&'a str, u32)>,
 ) -> BTreeMap<&'a str, Vec<u32>> {
     let mut left = devices.iter().copied();
-    asks.into_iter().map(|(name, count)| (name, left.by_ref().take(count as usize).collect())).collect()
+    asks.into_iter()
+        .map(|(name, count)| (name, left.by_ref().take(count as usize).collect()))
+        .collect()
 }

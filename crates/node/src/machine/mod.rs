@@ -27,6 +27,13 @@ pub fn installed() -> Amount {
 
 fn total_memory() -> Option<i64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    line.trim().trim_end_matches("kB").trim().parse::<i64>().ok()?.checked_mul(1024)
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim()
+        .trim_end_matches("kB")
+        .trim()
+        .parse::<i64>()
+        .ok()?
+        .checked_mul(1024)
 }

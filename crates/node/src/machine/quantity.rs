@@ -22,12 +22,18 @@ pub fn milli(quantity: &Quantity) -> Option<i64> {
 
 /// `value / divisor` rounded up, both in billionths.
 pub fn divide_up(value: i128, divisor: i128) -> i128 {
-    if divisor <= 0 { value } else { value.div_euclid(divisor) + i128::from(value.rem_euclid(divisor) > 0) }
+    if divisor <= 0 {
+        value
+    } else {
+        value.div_euclid(divisor) + i128::from(value.rem_euclid(divisor) > 0)
+    }
 }
 
 fn parse(text: &str) -> Option<i128> {
     let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '+' | '-')).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '+' | '-'))
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let factor = factor(suffix)?;
     let negative = number.starts_with('-');
@@ -36,11 +42,16 @@ fn parse(text: &str) -> Option<i128> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let mut value = whole.parse::<i128>().or_else(|error| if whole.is_empty() { Ok(0) } else { Err(error) }).ok()?;
+    let mut value = whole
+        .parse::<i128>()
+        .or_else(|error| if whole.is_empty() { Ok(0) } else { Err(error) })
+        .ok()?;
     value = value.checked_mul(factor)?;
     for (index, digit) in (1_u32..).zip(fraction.bytes()) {
         let digit = i128::from(char::from(digit).to_digit(10)?);
-        let Some(scale) = 10_i128.checked_pow(index) else { break };
+        let Some(scale) = 10_i128.checked_pow(index) else {
+            break;
+        };
         value = value.checked_add(factor.checked_mul(digit)? / scale)?;
     }
     Some(if negative { -value } else { value })
@@ -69,7 +80,11 @@ fn factor(suffix: &str) -> Option<i128> {
         "Ei" => binary(6),
         _ => {
             let exponent: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
-            decimal(u32::try_from(9 + exponent).ok().filter(|power| *power <= 30)?)
+            decimal(
+                u32::try_from(9 + exponent)
+                    .ok()
+                    .filter(|power| *power <= 30)?,
+            )
         }
     }
 }

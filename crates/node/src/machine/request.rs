@@ -49,8 +49,16 @@ impl fmt::Display for Shortage {
         f.write_str("0/1 nodes are available: ")?;
         for (index, lack) in self.lacking.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
-            let Lack { resource, asked, free, unit } = lack;
-            write!(f, "{comma}insufficient {resource} (asks {asked}{unit}, {free}{unit} free)")?;
+            let Lack {
+                resource,
+                asked,
+                free,
+                unit,
+            } = lack;
+            write!(
+                f,
+                "{comma}insufficient {resource} (asks {asked}{unit}, {free}{unit} free)"
+            )?;
         }
         Ok(())
     }
@@ -90,15 +98,26 @@ impl Amount {
         let lacking: Vec<Lack> = rows
             .into_iter()
             .filter(|(_, asked, free, _)| *asked > 0 && asked > free)
-            .map(|(resource, asked, free, unit)| Lack { resource: resource.to_owned(), asked, free, unit })
+            .map(|(resource, asked, free, unit)| Lack {
+                resource: resource.to_owned(),
+                asked,
+                free,
+                unit,
+            })
             .collect();
-        if lacking.is_empty() { Ok(()) } else { Err(Shortage { lacking }) }
+        if lacking.is_empty() {
+            Ok(())
+        } else {
+            Err(Shortage { lacking })
+        }
     }
 }
 
 /// What a pod asks: its containers together with its sidecars, or its greediest init container if that is more.
 pub fn of_pod(pod: &Pod) -> Amount {
-    let Some(spec) = &pod.spec else { return Amount::default() };
+    let Some(spec) = &pod.spec else {
+        return Amount::default();
+    };
     let mut sidecars = Amount::default();
     let mut peak = Amount::default();
     for init in spec.init_containers.iter().flatten() {
@@ -110,14 +129,24 @@ pub fn of_pod(pod: &Pod) -> Amount {
             peak = peak.max(sidecars.plus(own));
         }
     }
-    let mains = spec.containers.iter().map(of_container).fold(sidecars, Amount::plus);
+    let mains = spec
+        .containers
+        .iter()
+        .map(of_container)
+        .fold(sidecars, Amount::plus);
     let overhead = spec.overhead.as_ref().map_or_else(Amount::default, read);
-    Amount { pods: 1, ..mains.max(peak).plus(overhead) }
+    Amount {
+        pods: 1,
+        ..mains.max(peak).plus(overhead)
+    }
 }
 
 /// What one container asks; a limit without a request counts as the request.
 pub fn of_container(container: &Container) -> Amount {
-    let Some(ResourceRequirements { requests, limits, .. }) = &container.resources else {
+    let Some(ResourceRequirements {
+        requests, limits, ..
+    }) = &container.resources
+    else {
         return Amount::default();
     };
     let mut asked = limits.clone().unwrap_or_default();

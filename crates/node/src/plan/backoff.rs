@@ -40,8 +40,15 @@ impl Backoff {
         let delay = match self.steps {
             0 => SignedDuration::ZERO,
             steps => {
-                let factor = 1_i32.checked_shl(steps - 1).filter(|factor| *factor > 0).unwrap_or(i32::MAX);
-                rules.base.checked_mul(factor).unwrap_or(rules.ceiling).min(rules.ceiling)
+                let factor = 1_i32
+                    .checked_shl(steps - 1)
+                    .filter(|factor| *factor > 0)
+                    .unwrap_or(i32::MAX);
+                rules
+                    .base
+                    .checked_mul(factor)
+                    .unwrap_or(rules.ceiling)
+                    .min(rules.ceiling)
             }
         };
         self.steps = self.steps.saturating_add(1);

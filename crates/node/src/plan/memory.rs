@@ -1,7 +1,8 @@
 //! What the node remembers of a pod between two looks at it, and how events change that.
 //!
 //! The memory is written to the state folder whenever it changes, so that a restarted agent goes on where the
-//! old one stopped. Probe counters, hooks in flight and blocked starts are not kept: they begin anew.
+//! old one stopped. Verdicts of probes are kept, so that a ready pod stays ready;
+//! their counters, hooks in flight and blocked starts are not: they begin anew.
 //!
 //! # Invariants
 //!
@@ -100,17 +101,22 @@ pub struct ContainerStop {
 }
 
 /// Counters of one probe.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProbeMemory {
     /// Successes in a row.
+    #[serde(skip)]
     pub successes: u32,
     /// Failures in a row.
+    #[serde(skip)]
     pub failures: u32,
     /// The standing verdict; `None` until a threshold has been reached.
     pub passed: Option<bool>,
     /// When the last run began.
+    #[serde(skip)]
     pub last: Option<Timestamp>,
     /// A run is under way.
+    #[serde(skip)]
     pub in_flight: bool,
 }
 
@@ -155,19 +161,16 @@ pub struct ContainerMemory {
     pub stop: Option<ContainerStop>,
     /// The postStart hook of this life.
     pub post_start: PostStart,
-    /// The shim starts it without asking its probes: it is a stand-in that serves nothing.
+    /// It is a stand-in that serves nothing, so its probes are not asked.
     pub stand_in: bool,
     /// Why it is not started.
     #[serde(skip)]
     pub blocked: Option<Blocked>,
     /// Startup probe.
-    #[serde(skip)]
     pub startup: ProbeMemory,
     /// Readiness probe.
-    #[serde(skip)]
     pub readiness: ProbeMemory,
     /// Liveness probe.
-    #[serde(skip)]
     pub liveness: ProbeMemory,
 }
 
@@ -224,7 +227,11 @@ impl ContainerMemory {
     fn end_life(&mut self, exit: Exit, rules: &BackoffRules) {
         let ran = exit.finished_at.duration_since(exit.started_at);
         let delay = self.backoff.after_exit(ran, rules);
-        self.retry_at = Some(exit.finished_at.checked_add(delay).unwrap_or(exit.finished_at));
+        self.retry_at = Some(
+            exit.finished_at
+                .checked_add(delay)
+                .unwrap_or(exit.finished_at),
+        );
         self.life = Life::Exited(exit);
         self.stop = None;
         self.readiness.passed = None;
@@ -296,14 +303,54 @@ impl PodMemory {
             stop.cause = cause;
         }
         let deadline = stop.deadline;
-        for stop in self.containers.values_mut().filter_map(|memory| memory.stop.as_mut()) {
+        for stop in self
+            .containers
+            .values_mut()
+            .filter_map(|memory| memory.stop.as_mut())
+        {
             stop.deadline = stop.deadline.min(deadline);
         }
     }
 
-    /// Forgets a stop that was only the agent's own, so that the pod is started again.
+    /// The memory as it is written down: without what begins anew in the next agent.
+    #[must_use]
+    pub fn settled(&self) -> Self {
+        let mut settled = self.clone();
+        for memory in settled.containers.values_mut() {
+            memory.blocked = None;
+            for probe in [
+                &mut memory.startup,
+                &mut memory.readiness,
+                &mut memory.liveness,
+            ] {
+                *probe = ProbeMemory {
+                    passed: probe.passed,
+                    ..ProbeMemory::default()
+                };
+            }
+        }
+        settled
+    }
+
+    /// Takes the memory over from an earlier agent: its hooks in flight are lost, and a stop that was only that
+    /// agent's own is forgotten, so that the pod is started again.
     pub fn resume(&mut self) {
-        if self.stop.is_some_and(|stop| stop.cause == StopCause::Shutdown) {
+        for memory in self.containers.values_mut() {
+            if memory.post_start == PostStart::InFlight {
+                memory.post_start = PostStart::Done;
+            }
+            if let Some(stop) = memory
+                .stop
+                .as_mut()
+                .filter(|stop| stop.stage == StopStage::Hook)
+            {
+                stop.stage = StopStage::HookDone;
+            }
+        }
+        if self
+            .stop
+            .is_some_and(|stop| stop.cause == StopCause::Shutdown)
+        {
             self.stop = None;
             for memory in self.containers.values_mut() {
                 memory.retry_at = None;
@@ -321,12 +368,25 @@ impl PodMemory {
                 probe.in_flight = true;
                 probe.last = Some(now);
             }
-            Action::PostStart { container } => self.entry(container).post_start = PostStart::InFlight,
-            Action::Stop { container, deadline, .. } => {
+            Action::PostStart { container } => {
+                self.entry(container).post_start = PostStart::InFlight;
+            }
+            Action::Stop {
+                container,
+                deadline,
+                ..
+            } => {
                 self.stop_mut(container, *deadline);
             }
-            Action::PreStop { container, deadline } => self.stop_mut(container, *deadline).stage = StopStage::Hook,
-            Action::Signal { container, signal, deadline } => self.note_signal(container, *signal, *deadline, now),
+            Action::PreStop {
+                container,
+                deadline,
+            } => self.stop_mut(container, *deadline).stage = StopStage::Hook,
+            Action::Signal {
+                container,
+                signal,
+                deadline,
+            } => self.note_signal(container, *signal, *deadline, now),
             Action::Finish => {}
         }
     }
@@ -335,21 +395,36 @@ impl PodMemory {
     pub fn record(&mut self, container: &str, event: Event, rules: &BackoffRules) {
         let memory = self.entry(container);
         match event {
-            Event::Started { at, stand_in } => {
+            // The news of a quick end may overtake that of its start.
+            Event::Started { at, stand_in } if memory.life == Life::Starting => {
                 memory.life = Life::Running { started_at: at };
                 memory.stand_in = stand_in;
             }
             Event::Blocked(blocked) => memory.return_start(blocked),
             Event::Exited(exit) if memory.is_live() => memory.end_life(exit, rules),
-            Event::Exited(_) => {}
-            Event::Probed { kind, ok, threshold } => memory.probe_mut(kind).count(ok, threshold),
+            Event::Started { .. } | Event::Exited(_) => {}
+            Event::Probed {
+                kind,
+                ok,
+                threshold,
+            } => memory.probe_mut(kind).count(ok, threshold),
             Event::PostStarted { ok: true, .. } => memory.post_start = PostStart::Done,
-            Event::PostStarted { ok: false, deadline } => {
+            Event::PostStarted {
+                ok: false,
+                deadline,
+            } => {
                 memory.post_start = PostStart::Done;
-                memory.stop.get_or_insert(ContainerStop { stage: StopStage::Wanted, deadline });
+                memory.stop.get_or_insert(ContainerStop {
+                    stage: StopStage::Wanted,
+                    deadline,
+                });
             }
             Event::PreStopped => {
-                if let Some(stop) = memory.stop.as_mut().filter(|stop| stop.stage == StopStage::Hook) {
+                if let Some(stop) = memory
+                    .stop
+                    .as_mut()
+                    .filter(|stop| stop.stage == StopStage::Hook)
+                {
                     stop.stage = StopStage::HookDone;
                 }
             }
@@ -361,17 +436,28 @@ impl PodMemory {
     }
 
     fn stop_mut(&mut self, container: &str, deadline: Timestamp) -> &mut ContainerStop {
-        let fresh = ContainerStop { stage: StopStage::Wanted, deadline };
+        let fresh = ContainerStop {
+            stage: StopStage::Wanted,
+            deadline,
+        };
         self.entry(container).stop.get_or_insert(fresh)
     }
 
-    fn note_signal(&mut self, container: &str, signal: Signal, deadline: Timestamp, now: Timestamp) {
+    fn note_signal(
+        &mut self,
+        container: &str,
+        signal: Signal,
+        deadline: Timestamp,
+        now: Timestamp,
+    ) {
         let stop = self.stop_mut(container, deadline);
         match signal {
             Signal::Kill => stop.stage = StopStage::Killed,
             Signal::Term => {
                 if stop.stage == StopStage::Hook {
-                    stop.deadline = stop.deadline.max(now.checked_add(AFTER_HOOK).unwrap_or(now));
+                    stop.deadline = stop
+                        .deadline
+                        .max(now.checked_add(AFTER_HOOK).unwrap_or(now));
                 }
                 stop.stage = StopStage::Asked;
             }

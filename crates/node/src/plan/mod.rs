@@ -17,13 +17,14 @@
 pub mod backoff;
 pub mod memory;
 pub mod status;
+mod stop;
 #[cfg(test)]
 mod tests;
 pub mod wish;
 
 use jiff::{SignedDuration, Timestamp};
 
-use memory::{ContainerMemory, Life, PodMemory, PodStop, PostStart, StopCause, StopStage};
+use memory::{ContainerMemory, Life, PodMemory, PostStart, StopCause};
 use wish::{ContainerWish, Part, PodWish};
 
 /// The three probes of a container.
@@ -159,7 +160,7 @@ impl Plan {
 pub fn plan(wish: &PodWish, memory: &PodMemory, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     if let Some(stop) = memory.stop {
-        stop_pod(&mut plan, wish, memory, stop, now);
+        stop::pod(&mut plan, wish, memory, stop, now);
         return plan;
     }
     if let Some(deadline) = active_deadline(wish, memory) {
@@ -172,7 +173,13 @@ pub fn plan(wish: &PodWish, memory: &PodMemory, now: Timestamp) -> Plan {
         }
     }
     if mains_are_done(wish, memory) || has_failed_init(wish, memory) {
-        stop_sidecars(&mut plan, wish, memory, sidecar_deadline(wish, memory, now), now);
+        stop::sidecars(
+            &mut plan,
+            wish,
+            memory,
+            stop::sidecar_deadline(wish, memory, now),
+            now,
+        );
     } else {
         start_due(&mut plan, wish, memory, now);
     }
@@ -187,25 +194,51 @@ pub fn active_deadline(wish: &PodWish, memory: &PodMemory) -> Option<Timestamp> 
 /// What the pod amounts to.
 pub fn phase(wish: &PodWish, memory: &PodMemory) -> Phase {
     let ended = !memory.is_live();
-    let deadline = memory.stop.is_some_and(|stop| stop.cause == StopCause::Deadline);
+    let deadline = memory
+        .stop
+        .is_some_and(|stop| stop.cause == StopCause::Deadline);
     if has_failed_init(wish, memory) || deadline {
         return if ended { Phase::Failed } else { Phase::Running };
     }
-    let stopping = memory.stop.is_some_and(|stop| stop.cause != StopCause::Shutdown);
-    let mains: Vec<ContainerMemory> = wish.main.iter().map(|main| memory.container(&main.name)).collect();
+    let stopping = memory
+        .stop
+        .is_some_and(|stop| stop.cause != StopCause::Shutdown);
+    let mains: Vec<ContainerMemory> = wish
+        .main
+        .iter()
+        .map(|main| memory.container(&main.name))
+        .collect();
     let all_ended = mains.iter().all(|main| main.exit().is_some());
     if all_ended && ended && (stopping || mains_are_done(wish, memory)) {
-        let well = mains.iter().filter_map(ContainerMemory::exit).all(|exit| exit.code == 0);
-        return if well { Phase::Succeeded } else { Phase::Failed };
+        let well = mains
+            .iter()
+            .filter_map(ContainerMemory::exit)
+            .all(|exit| exit.code == 0);
+        return if well {
+            Phase::Succeeded
+        } else {
+            Phase::Failed
+        };
     }
-    let begun = |main: &ContainerMemory| main.attempt > 0 && main.life != Life::Starting || main.attempt > 1;
-    if mains.iter().all(begun) { Phase::Running } else { Phase::Pending }
+    let begun = |main: &ContainerMemory| {
+        main.attempt > 0 && main.life != Life::Starting || main.attempt > 1
+    };
+    if mains.iter().all(begun) {
+        Phase::Running
+    } else {
+        Phase::Pending
+    }
 }
 
 /// Whether all init containers have ended well and all sidecars have started, once.
 pub fn is_initialized(wish: &PodWish, memory: &PodMemory) -> bool {
-    wish.main.iter().any(|main| memory.container(&main.name).attempt > 0)
-        || wish.init.iter().all(|init| init_is_done(init, &memory.container(&init.name)))
+    wish.main
+        .iter()
+        .any(|main| memory.container(&main.name).attempt > 0)
+        || wish
+            .init
+            .iter()
+            .all(|init| init_is_done(init, &memory.container(&init.name)))
 }
 
 /// Whether a running container has passed its startup probe and its postStart hook.
@@ -229,18 +262,25 @@ fn init_is_done(wish: &ContainerWish, memory: &ContainerMemory) -> bool {
 }
 
 fn is_done(wish: &ContainerWish, memory: &ContainerMemory) -> bool {
-    memory.exit().is_some_and(|exit| !wish.restart.restarts(exit.code))
+    memory
+        .exit()
+        .is_some_and(|exit| !wish.restart.restarts(exit.code))
 }
 
 fn mains_are_done(wish: &PodWish, memory: &PodMemory) -> bool {
-    wish.main.iter().all(|main| is_done(main, &memory.container(&main.name)))
+    wish.main
+        .iter()
+        .all(|main| is_done(main, &memory.container(&main.name)))
 }
 
 fn has_failed_init(wish: &PodWish, memory: &PodMemory) -> bool {
-    wish.init.iter().filter(|init| init.part == Part::Init).any(|init| {
-        let known = memory.container(&init.name);
-        is_done(init, &known) && known.exit().is_some_and(|exit| exit.code != 0)
-    })
+    wish.init
+        .iter()
+        .filter(|init| init.part == Part::Init)
+        .any(|init| {
+            let known = memory.container(&init.name);
+            is_done(init, &known) && known.exit().is_some_and(|exit| exit.code != 0)
+        })
 }
 
 /// Starts what may start: the next init container, or all containers once those are through.
@@ -268,35 +308,59 @@ fn start(plan: &mut Plan, wish: &ContainerWish, memory: &ContainerMemory, now: T
     if memory.is_live() || is_done(wish, memory) {
         return;
     }
-    let retry = memory.retry_at.max(memory.blocked.as_ref().map(|blocked| blocked.until));
+    let retry = memory
+        .retry_at
+        .max(memory.blocked.as_ref().map(|blocked| blocked.until));
     match retry {
         Some(at) if at > now => plan.wake(at),
-        _ => plan.act(Action::Start { container: wish.name.clone() }),
+        _ => plan.act(Action::Start {
+            container: wish.name.clone(),
+        }),
     }
 }
 
 /// Looks after a live container: hooks, probes, and the stop that a failed probe brings.
-fn tend(plan: &mut Plan, pod: &PodWish, wish: &ContainerWish, memory: &ContainerMemory, now: Timestamp) {
+fn tend(
+    plan: &mut Plan,
+    pod: &PodWish,
+    wish: &ContainerWish,
+    memory: &ContainerMemory,
+    now: Timestamp,
+) {
     if let Some(stop) = memory.stop {
-        return step_stop(plan, wish, memory, (stop.stage, stop.deadline), now);
+        return stop::step(plan, wish, memory, (stop.stage, stop.deadline), now);
     }
-    let Life::Running { started_at } = memory.life else { return };
+    let Life::Running { started_at } = memory.life else {
+        return;
+    };
     if wish.post_start && memory.post_start == PostStart::Due {
-        plan.act(Action::PostStart { container: wish.name.clone() });
+        plan.act(Action::PostStart {
+            container: wish.name.clone(),
+        });
     }
     if memory.stand_in {
         return;
     }
     for kind in [ProbeKind::Startup, ProbeKind::Liveness] {
         if wish.rule(kind).is_some() && memory.probe(kind).passed == Some(false) {
-            let grace = wish.rule(kind).and_then(|rule| rule.grace).unwrap_or(pod.grace);
+            let grace = wish
+                .rule(kind)
+                .and_then(|rule| rule.grace)
+                .unwrap_or(pod.grace);
             let deadline = add(now, grace);
-            return plan.act(Action::Stop { container: wish.name.clone(), deadline, probe: kind });
+            return plan.act(Action::Stop {
+                container: wish.name.clone(),
+                deadline,
+                probe: kind,
+            });
         }
     }
     let started = wish.startup.is_none() || memory.startup.passed == Some(true);
-    let kinds: &[ProbeKind] =
-        if started { &[ProbeKind::Readiness, ProbeKind::Liveness] } else { &[ProbeKind::Startup] };
+    let kinds: &[ProbeKind] = if started {
+        &[ProbeKind::Readiness, ProbeKind::Liveness]
+    } else {
+        &[ProbeKind::Startup]
+    };
     for &kind in kinds {
         probe(plan, wish, memory, kind, started_at, now);
     }
@@ -311,84 +375,18 @@ fn probe(
     now: Timestamp,
 ) {
     let known = memory.probe(kind);
-    let Some(rule) = wish.rule(kind).filter(|_| !known.in_flight) else { return };
+    let Some(rule) = wish.rule(kind).filter(|_| !known.in_flight) else {
+        return;
+    };
     let first = add(started_at, rule.initial_delay);
     let due = known.last.map_or(first, |last| add(last, rule.period));
     if due <= now {
-        plan.act(Action::Probe { container: wish.name.clone(), kind });
+        plan.act(Action::Probe {
+            container: wish.name.clone(),
+            kind,
+        });
     } else {
         plan.wake(due);
-    }
-}
-
-/// One step of a container's stop: hook, SIGTERM, SIGKILL.
-fn step_stop(
-    plan: &mut Plan,
-    wish: &ContainerWish,
-    memory: &ContainerMemory,
-    (stage, deadline): (StopStage, Timestamp),
-    now: Timestamp,
-) {
-    if memory.life == Life::Starting || stage == StopStage::Killed {
-        return;
-    }
-    let container = wish.name.clone();
-    let overdue = now >= deadline;
-    match stage {
-        StopStage::Wanted if wish.pre_stop && !overdue => plan.act(Action::PreStop { container, deadline }),
-        StopStage::Asked if overdue => plan.act(Action::Signal { container, signal: Signal::Kill, deadline }),
-        StopStage::Asked => plan.wake(deadline),
-        StopStage::Hook if !overdue => plan.wake(deadline),
-        _ => plan.act(Action::Signal { container, signal: Signal::Term, deadline }),
-    }
-}
-
-/// Stops every container, sidecars after the others and in the opposite order of their start.
-fn stop_pod(plan: &mut Plan, wish: &PodWish, memory: &PodMemory, stop: PodStop, now: Timestamp) {
-    if !memory.is_live() {
-        return plan.act(Action::Finish);
-    }
-    let mut mains_live = false;
-    for container in wish.all().filter(|container| container.part != Part::Sidecar) {
-        let known = memory.container(&container.name);
-        mains_live |= known.is_live();
-        begin_or_step(plan, container, &known, stop.deadline, now);
-    }
-    if mains_live && now < stop.deadline {
-        plan.wake(stop.deadline);
-    } else {
-        stop_sidecars(plan, wish, memory, stop.deadline, now);
-    }
-}
-
-fn stop_sidecars(plan: &mut Plan, wish: &PodWish, memory: &PodMemory, deadline: Timestamp, now: Timestamp) {
-    for sidecar in wish.init.iter().rev().filter(|init| init.part == Part::Sidecar) {
-        let known = memory.container(&sidecar.name);
-        if known.is_live() {
-            begin_or_step(plan, sidecar, &known, deadline, now);
-            if now < deadline {
-                return;
-            }
-        }
-    }
-}
-
-/// The last container of the pod to end decides how long its sidecars may take.
-fn sidecar_deadline(wish: &PodWish, memory: &PodMemory, now: Timestamp) -> Timestamp {
-    let ends = memory.containers.values().filter_map(ContainerMemory::exit).map(|exit| exit.finished_at);
-    add(ends.max().unwrap_or(now), wish.grace)
-}
-
-fn begin_or_step(
-    plan: &mut Plan,
-    wish: &ContainerWish,
-    memory: &ContainerMemory,
-    deadline: Timestamp,
-    now: Timestamp,
-) {
-    if memory.is_live() {
-        let state = memory.stop.map_or((StopStage::Wanted, deadline), |stop| (stop.stage, stop.deadline));
-        step_stop(plan, wish, memory, state, now);
     }
 }
 

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
-    Pod, PodCondition, PodIP, PodStatus,
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+    ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -24,8 +24,16 @@ pub struct Place {
     pub host_ip: IpAddr,
 }
 
-/// The status of `pod` at `now`. Equal inputs but for `now` give an equal status as long as no condition turns.
-pub fn status(pod: &Pod, wish: &PodWish, memory: &PodMemory, place: Place, now: Timestamp) -> PodStatus {
+/// The status of `pod` at `now`. `before` is the status shown until now: a condition keeps its transition time
+/// while it does not turn, so that equal facts give an equal status whenever it is asked for.
+pub fn status(
+    pod: &Pod,
+    before: Option<&PodStatus>,
+    wish: &PodWish,
+    memory: &PodMemory,
+    place: Place,
+    now: Timestamp,
+) -> PodStatus {
     let phase = phase(wish, memory);
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     let of = |container: &ContainerWish| container_status(&uid, wish, container, memory);
@@ -33,18 +41,26 @@ pub fn status(pod: &Pod, wish: &PodWish, memory: &PodMemory, place: Place, now: 
     let host = place.host_ip.to_string();
     let init: Vec<ContainerStatus> = wish.init.iter().map(of).collect();
     let main: Vec<ContainerStatus> = wish.main.iter().map(of).collect();
-    let deadline = memory.stop.is_some_and(|stop| stop.cause == StopCause::Deadline);
+    let deadline = memory
+        .stop
+        .is_some_and(|stop| stop.cause == StopCause::Deadline);
     PodStatus {
         phase: Some(phase.word().to_owned()),
         reason: deadline.then(|| "DeadlineExceeded".to_owned()),
-        message: deadline.then(|| "the pod was active longer than activeDeadlineSeconds".to_owned()),
+        message: deadline
+            .then(|| "the pod was active longer than activeDeadlineSeconds".to_owned()),
         host_ip: Some(host.clone()),
         host_ips: Some(vec![HostIP { ip: host }]),
         pod_ip: Some(ip.clone()),
         pod_ips: Some(vec![PodIP { ip }]),
         start_time: memory.accepted_at.map(time),
         observed_generation: pod.metadata.generation,
-        conditions: Some(conditions(pod, wish, memory, phase, now)),
+        conditions: Some(conditions(
+            &Moment { pod, before, now },
+            wish,
+            memory,
+            phase,
+        )),
         init_container_statuses: (!init.is_empty()).then_some(init),
         container_statuses: Some(main),
         ..PodStatus::default()
@@ -56,9 +72,15 @@ pub fn container_id(uid: &str, container: &str, attempt: u32) -> String {
     format!("{uid}.{container}.{attempt}")
 }
 
-fn container_status(uid: &str, pod: &PodWish, wish: &ContainerWish, memory: &PodMemory) -> ContainerStatus {
+fn container_status(
+    uid: &str,
+    pod: &PodWish,
+    wish: &ContainerWish,
+    memory: &PodMemory,
+) -> ContainerStatus {
     let known = memory.container(&wish.name);
-    let id = (known.attempt > 0).then(|| format!("kthena://{}", container_id(uid, &wish.name, known.attempt)));
+    let id = (known.attempt > 0)
+        .then(|| format!("kthena://{}", container_id(uid, &wish.name, known.attempt)));
     let (state, last) = states(pod, wish, &known, memory, id.as_deref());
     let ready = match wish.part {
         Part::Init => known.exit().is_some_and(|exit| exit.code == 0),
@@ -88,8 +110,16 @@ fn states(
     let last = known.last.as_ref().map(|exit| terminated(exit, None));
     match &known.life {
         Life::Running { started_at } => {
-            let running = ContainerStateRunning { started_at: Some(time(*started_at)) };
-            (ContainerState { running: Some(running), ..ContainerState::default() }, last)
+            let running = ContainerStateRunning {
+                started_at: Some(time(*started_at)),
+            };
+            (
+                ContainerState {
+                    running: Some(running),
+                    ..ContainerState::default()
+                },
+                last,
+            )
         }
         Life::Exited(exit) => {
             let again = wish.restart.restarts(exit.code) && memory.stop.is_none();
@@ -107,7 +137,9 @@ fn states(
         Life::Never | Life::Starting => {
             let state = match &known.blocked {
                 Some(blocked) => waiting(&blocked.reason, Some(&blocked.message)),
-                None if wish.part == Part::Main && !is_initialized(pod, memory) => waiting("PodInitializing", None),
+                None if wish.part == Part::Main && !is_initialized(pod, memory) => {
+                    waiting("PodInitializing", None)
+                }
                 None => waiting("ContainerCreating", None),
             };
             (state, last)
@@ -116,14 +148,24 @@ fn states(
 }
 
 fn backoff_message(known: &ContainerMemory, exit: &Exit) -> String {
-    let delay = known.retry_at.map_or(0, |at| at.duration_since(exit.finished_at).as_secs());
-    format!("back-off {delay}s restarting the container, which ended with code {}", exit.code)
+    let delay = known
+        .retry_at
+        .map_or(0, |at| at.duration_since(exit.finished_at).as_secs());
+    format!(
+        "back-off {delay}s restarting the container, which ended with code {}",
+        exit.code
+    )
 }
 
 fn waiting(reason: &str, message: Option<&str>) -> ContainerState {
-    let waiting =
-        ContainerStateWaiting { reason: Some(reason.to_owned()), message: message.map(str::to_owned) };
-    ContainerState { waiting: Some(waiting), ..ContainerState::default() }
+    let waiting = ContainerStateWaiting {
+        reason: Some(reason.to_owned()),
+        message: message.map(str::to_owned),
+    };
+    ContainerState {
+        waiting: Some(waiting),
+        ..ContainerState::default()
+    }
 }
 
 fn terminated(exit: &Exit, id: Option<&str>) -> ContainerState {
@@ -136,10 +178,18 @@ fn terminated(exit: &Exit, id: Option<&str>) -> ContainerState {
         started_at: Some(time(exit.started_at)),
         finished_at: Some(time(exit.finished_at)),
     };
-    ContainerState { terminated: Some(terminated), ..ContainerState::default() }
+    ContainerState {
+        terminated: Some(terminated),
+        ..ContainerState::default()
+    }
 }
 
-fn conditions(pod: &Pod, wish: &PodWish, memory: &PodMemory, phase: Phase, now: Timestamp) -> Vec<PodCondition> {
+fn conditions(
+    moment: &Moment<'_>,
+    wish: &PodWish,
+    memory: &PodMemory,
+    phase: Phase,
+) -> Vec<PodCondition> {
     let initialized = is_initialized(wish, memory);
     let unready = unready_containers(wish, memory);
     let done = phase == Phase::Succeeded;
@@ -147,9 +197,12 @@ fn conditions(pod: &Pod, wish: &PodWish, memory: &PodMemory, phase: Phase, now: 
         () if done => Err(("PodCompleted", String::new())),
         () if phase == Phase::Failed => Err(("PodFailed", String::new())),
         () if unready.is_empty() => Ok(()),
-        () => Err(("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" ")))),
+        () => Err((
+            "ContainersNotReady",
+            format!("containers with unready status: [{}]", unready.join(" ")),
+        )),
     };
-    let gate = wish.gates.iter().find(|gate| !holds(pod, gate));
+    let gate = wish.gates.iter().find(|gate| !holds(moment.pod, gate));
     let ready = match (&containers, gate) {
         (Ok(()), Some(gate)) => Err((
             "ReadinessGatesNotReady",
@@ -160,14 +213,16 @@ fn conditions(pod: &Pod, wish: &PodWish, memory: &PodMemory, phase: Phase, now: 
     let init = match (initialized, done) {
         (true, true) => Err(("PodCompleted", String::new())),
         (true, false) => Ok(()),
-        (false, _) => Err(("ContainersNotInitialized", "containers with incomplete status".to_owned())),
+        (false, _) => Err((
+            "ContainersNotInitialized",
+            "containers with incomplete status".to_owned(),
+        )),
     };
-    let place = Conditions { pod, now };
     vec![
-        place.condition("PodScheduled", true, Ok(())),
-        place.condition("Initialized", initialized, init),
-        place.condition("ContainersReady", containers.is_ok(), containers),
-        place.condition("Ready", ready.is_ok(), ready),
+        moment.condition("PodScheduled", true, Ok(())),
+        moment.condition("Initialized", initialized, init),
+        moment.condition("ContainersReady", containers.is_ok(), containers),
+        moment.condition("Ready", ready.is_ok(), ready),
     ]
 }
 
@@ -180,25 +235,33 @@ fn unready_containers<'a>(wish: &'a PodWish, memory: &PodMemory) -> Vec<&'a str>
 }
 
 fn holds(pod: &Pod, gate: &str) -> bool {
-    existing(pod, gate).is_some_and(|condition| condition.status == "True")
+    existing(pod.status.as_ref(), gate).is_some_and(|condition| condition.status == "True")
 }
 
-fn existing<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
+fn existing<'a>(status: Option<&'a PodStatus>, kind: &str) -> Option<&'a PodCondition> {
+    status?
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|condition| condition.type_ == kind)
 }
 
-struct Conditions<'a> {
+struct Moment<'a> {
     pod: &'a Pod,
+    before: Option<&'a PodStatus>,
     now: Timestamp,
 }
 
-impl Conditions<'_> {
+impl Moment<'_> {
     /// A condition whose transition time moves only when its status turns.
     fn condition(&self, kind: &str, holds: bool, why: Result<(), (&str, String)>) -> PodCondition {
         let status = if holds { "True" } else { "False" };
-        let before = existing(self.pod, kind).filter(|condition| condition.status == status);
+        let before = existing(self.before, kind).filter(|condition| condition.status == status);
         let (reason, message) = why.err().map_or((None, None), |(reason, message)| {
-            (Some(reason.to_owned()), (!message.is_empty()).then_some(message))
+            (
+                Some(reason.to_owned()),
+                (!message.is_empty()).then_some(message),
+            )
         });
         PodCondition {
             type_: kind.to_owned(),

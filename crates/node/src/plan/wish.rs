@@ -118,14 +118,30 @@ impl PodWish {
     /// Reads the wish out of a pod; what the API server defaults is defaulted alike.
     pub fn of(pod: &Pod) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
-        let policy = RestartPolicy::parse(spec.restart_policy.as_deref()).unwrap_or(RestartPolicy::Always);
+        let policy =
+            RestartPolicy::parse(spec.restart_policy.as_deref()).unwrap_or(RestartPolicy::Always);
         let init = spec.init_containers.unwrap_or_default();
         Self {
-            init: init.iter().map(|container| init_wish(container, policy)).collect(),
-            main: spec.containers.iter().map(|container| wish(container, Part::Main, policy)).collect(),
-            grace: seconds(spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE)),
+            init: init
+                .iter()
+                .map(|container| init_wish(container, policy))
+                .collect(),
+            main: spec
+                .containers
+                .iter()
+                .map(|container| wish(container, Part::Main, policy))
+                .collect(),
+            grace: seconds(
+                spec.termination_grace_period_seconds
+                    .unwrap_or(DEFAULT_GRACE),
+            ),
             active_deadline: spec.active_deadline_seconds.map(seconds),
-            gates: spec.readiness_gates.unwrap_or_default().into_iter().map(|gate| gate.condition_type).collect(),
+            gates: spec
+                .readiness_gates
+                .unwrap_or_default()
+                .into_iter()
+                .map(|gate| gate.condition_type)
+                .collect(),
         }
     }
 

@@ -42,13 +42,31 @@ impl Child {
             .process_group(0)
             .spawn()?;
         let number = i32::try_from(process.id()).unwrap_or_default();
-        let pid = Pid::from_raw(number).ok_or_else(|| io::Error::other("a process without a number"))?;
+        let pid =
+            Pid::from_raw(number).ok_or_else(|| io::Error::other("a process without a number"))?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        let known = Known { id: launch.id.clone(), pid: number, started_at: Timestamp::now(), ended: None };
+        let known = Known {
+            id: launch.id.clone(),
+            pid: number,
+            started_at: Timestamp::now(),
+            ended: None,
+        };
         let start_ticks = procfs::stat(number).map_or(0, |stat| stat.start_ticks);
-        let record = Record { known, start_ticks, boot: procfs::boot_id() };
+        let record = Record {
+            known,
+            start_ticks,
+            boot: procfs::boot_id(),
+        };
         record::write(dir, &record)?;
-        Ok(Self { record, pidfd, output: Some(output), pid, log, out_of_memory_kills, killed: false })
+        Ok(Self {
+            record,
+            pidfd,
+            output: Some(output),
+            pid,
+            log,
+            out_of_memory_kills,
+            killed: false,
+        })
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -66,7 +84,7 @@ impl Child {
 
     /// Copies what has been written, and closes the log once every writer is gone.
     pub(crate) fn drain(&mut self) {
-        let mut buffer = [0_u8; 32 * 1024];
+        let mut buffer = [0_u8; 16 * 1024];
         while let Some(output) = self.output.as_mut() {
             match output.read(&mut buffer) {
                 Ok(0) => self.close(),
@@ -79,27 +97,36 @@ impl Child {
     }
 
     /// Collects the process if it has ended, after killing what is left of its group.
-    pub(crate) fn collect(&mut self, dir: &Path) -> Option<Ended> {
+    pub(crate) fn collect(&mut self, dir: &Path) -> Option<Known> {
         let killed = self.killed;
         self.signal(Signal::KILL);
         self.killed = killed;
-        let (_, status) = waitpid(Some(self.pid), WaitOptions::NOHANG).ok().flatten()?;
+        let (_, status) = waitpid(Some(self.pid), WaitOptions::NOHANG)
+            .ok()
+            .flatten()?;
         self.drain();
         let signal = status.terminating_signal();
-        let code = status.exit_status().or(signal.map(|signal| 128 + signal)).unwrap_or_default();
+        let code = status
+            .exit_status()
+            .or(signal.map(|signal| 128 + signal))
+            .unwrap_or_default();
         let shot = signal == Some(Signal::KILL.as_raw()) && !self.killed;
         let ended = Ended {
             code,
             signal,
             out_of_memory: shot && procfs::out_of_memory_kills() > self.out_of_memory_kills,
-            start_error: std::fs::read_to_string(record::start_error_path(dir, &self.record.known.id)).ok(),
+            start_error: std::fs::read_to_string(record::start_error_path(
+                dir,
+                &self.record.known.id,
+            ))
+            .ok(),
             at: Timestamp::now(),
         };
-        self.record.known.ended = Some(ended.clone());
+        self.record.known.ended = Some(ended);
         if let Err(error) = record::write(dir, &self.record) {
             super::server::note(&format!("cannot record an exit: {error}"));
         }
-        Some(ended)
+        Some(self.record.known.clone())
     }
 
     fn keep(&mut self, bytes: &[u8]) {

@@ -36,12 +36,14 @@ fn prepare(parent: &OsString, netns: &Path) -> Result<(), String> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| format!("cannot bind its life to the supervisor's: {error}"))?;
     // The supervisor may have died before the line above.
-    let alive = getppid().is_some_and(|pid| parent.to_str() == Some(pid.as_raw_nonzero().to_string().as_str()));
+    let alive = getppid()
+        .is_some_and(|pid| parent.to_str() == Some(pid.as_raw_nonzero().to_string().as_str()));
     if !alive {
         return Err("the supervisor is gone".to_owned());
     }
     if !netns.as_os_str().is_empty() {
-        let namespace = File::open(netns).map_err(|error| format!("cannot open its network namespace: {error}"))?;
+        let namespace = File::open(netns)
+            .map_err(|error| format!("cannot open its network namespace: {error}"))?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
             .map_err(|error| format!("cannot enter its network namespace: {error}"))?;
     }

@@ -31,7 +31,14 @@ impl LogFile {
         }
         let file = append(path)?;
         let size = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file, size, limit, files: files.max(1), partial: Vec::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            size,
+            limit,
+            files: files.max(1),
+            partial: Vec::new(),
+        })
     }
 
     /// Takes output as it comes; what is not a whole line yet is held back.

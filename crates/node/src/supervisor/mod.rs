@@ -63,7 +63,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn supervise(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let dir = args.next().map(PathBuf::from);
     let grace = args.next().and_then(|grace| grace.to_str()?.parse().ok());
-    let (Some(dir), Some(grace)) = (dir, grace) else { return ExitCode::from(2) };
+    let (Some(dir), Some(grace)) = (dir, grace) else {
+        return ExitCode::from(2);
+    };
     match server::run(&dir, Duration::from_secs(grace)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -127,10 +127,5 @@ pub enum Message {
         reply: Reply,
     },
     /// A container has ended.
-    Ended {
-        /// Identity.
-        id: String,
-        /// How.
-        ended: Ended,
-    },
+    Ended(Known),
 }

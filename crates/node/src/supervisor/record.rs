@@ -56,11 +56,21 @@ pub fn end_of(dir: &Path, id: &str) -> Option<Ended> {
     read_json::<Record>(&path(dir, id))?.known.ended
 }
 
+/// Whether a container has begun and not ended, as far as is written down.
+pub(crate) fn is_open(dir: &Path, id: &str) -> bool {
+    read_json::<Record>(&path(dir, id)).is_some_and(|record| record.known.ended.is_none())
+}
+
 /// All records of a state folder; unreadable ones are left out.
 pub fn all(dir: &Path) -> Vec<Record> {
-    let Ok(entries) = std::fs::read_dir(folder(dir)) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(folder(dir)) else {
+        return Vec::new();
+    };
     let paths = entries.flatten().map(|entry| entry.path());
-    paths.filter(|path| path.extension().is_some_and(|kind| kind == "json")).filter_map(|path| read_json(&path)).collect()
+    paths
+        .filter(|path| path.extension().is_some_and(|kind| kind == "json"))
+        .filter_map(|path| read_json(&path))
+        .collect()
 }
 
 /// Writes a value so that a reader sees the old or the new file, never a part.

@@ -51,7 +51,8 @@ pub(crate) fn run(dir: &Path, orphan_grace: Duration) -> io::Result<()> {
     let _ = rustix::process::setsid();
     set_child_subreaper(Some(rustix::process::getpid()))?;
     let lock = File::create(dir.join(LOCK))?;
-    lock.try_lock().map_err(|_| io::Error::other("another supervisor runs on this folder"))?;
+    lock.try_lock()
+        .map_err(|_| io::Error::other("another supervisor runs on this folder"))?;
     // The path of a socket is limited to 107 bytes; relative to the folder it is always short.
     std::env::set_current_dir(dir)?;
     drop(std::fs::remove_file(SOCKET));
@@ -83,7 +84,10 @@ pub(crate) fn note(text: &str) {
 
 /// The arguments between the program and `supervise`, with which it can call itself again.
 pub(crate) fn verbs() -> Vec<String> {
-    std::env::args().skip(1).take_while(|arg| arg != "supervise").collect()
+    std::env::args()
+        .skip(1)
+        .take_while(|arg| arg != "supervise")
+        .collect()
 }
 
 /// What one round of `poll` found.
@@ -141,7 +145,11 @@ impl Server {
                 fds.push(PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN));
             }
         }
-        let pause = if self.hurry_until.is_some() { HURRY } else { TICK };
+        let pause = if self.hurry_until.is_some() {
+            HURRY
+        } else {
+            TICK
+        };
         let pause = to_timespec(pause);
         match poll(&mut fds, Some(&pause)) {
             Err(error) if error != rustix::io::Errno::INTR => return Err(error.into()),
@@ -163,9 +171,15 @@ impl Server {
     }
 
     fn accept(&mut self) {
-        let Ok((stream, _)) = self.listener.accept() else { return };
+        let Ok((stream, _)) = self.listener.accept() else {
+            return;
+        };
         if stream.set_write_timeout(Some(WRITE_PATIENCE)).is_ok() {
-            self.agents.push(Agent { stream, pending: Vec::new(), gone: false });
+            self.agents.push(Agent {
+                stream,
+                pending: Vec::new(),
+                gone: false,
+            });
         }
     }
 
@@ -178,12 +192,19 @@ impl Server {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => agent.gone = true,
         }
-        while let Some(end) = self.agents[index].pending.iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = self.agents[index]
+            .pending
+            .iter()
+            .position(|byte| *byte == b'\n')
+        {
             let line: Vec<u8> = self.agents[index].pending.drain(..=end).collect();
             match serde_json::from_slice::<Call>(&line) {
                 Ok(call) => {
                     let reply = self.answer(call.request);
-                    self.agents[index].send(&Message::Reply { seq: call.seq, reply });
+                    self.agents[index].send(&Message::Reply {
+                        seq: call.seq,
+                        reply,
+                    });
                 }
                 Err(error) => {
                     note(&format!("a call that cannot be read: {error}"));
@@ -216,7 +237,10 @@ impl Server {
     }
 
     fn known(&self) -> Vec<Known> {
-        self.children.values().map(|child| child.record.known.clone()).collect()
+        self.children
+            .values()
+            .map(|child| child.record.known.clone())
+            .collect()
     }
 
     fn start(&mut self, launch: &super::protocol::Launch) -> Reply {
@@ -229,7 +253,9 @@ impl Server {
                 self.children.insert(launch.id.clone(), child);
                 Reply::Started(known)
             }
-            Err(error) => Reply::Failed { message: error.to_string() },
+            Err(error) => Reply::Failed {
+                message: error.to_string(),
+            },
         }
     }
 
@@ -241,9 +267,15 @@ impl Server {
     }
 
     fn collect(&mut self, id: &str) {
-        let Some(ended) = self.children.get_mut(id).and_then(|child| child.collect(&self.dir)) else { return };
+        let Some(known) = self
+            .children
+            .get_mut(id)
+            .and_then(|child| child.collect(&self.dir))
+        else {
+            return;
+        };
         self.hurry_until = Some(Instant::now() + HURRY_FOR);
-        let message = Message::Ended { id: id.to_owned(), ended };
+        let message = Message::Ended(known);
         for agent in &mut self.agents {
             agent.send(&message);
         }
@@ -253,9 +285,13 @@ impl Server {
     fn sweep(&mut self) {
         let own = rustix::process::getpid();
         for pid in fallen_to(own) {
-            let is_container =
-                self.children.values().any(|child| !child.has_ended() && child.record.known.pid == pid);
-            let Some(number) = Pid::from_raw(pid).filter(|_| !is_container) else { continue };
+            let is_container = self
+                .children
+                .values()
+                .any(|child| !child.has_ended() && child.record.known.pid == pid);
+            let Some(number) = Pid::from_raw(pid).filter(|_| !is_container) else {
+                continue;
+            };
             // A process that has overwritten its environment names nobody: it stays until everything ends.
             let owner = procfs::env(pid, ENV_CONTAINER_ID);
             if owner.is_some_and(|id| self.children.get(&id).is_none_or(Child::has_ended)) {
@@ -263,7 +299,10 @@ impl Server {
             }
             let _ = waitpid(Some(number), WaitOptions::NOHANG);
         }
-        if self.hurry_until.is_some_and(|until| Instant::now() >= until) {
+        if self
+            .hurry_until
+            .is_some_and(|until| Instant::now() >= until)
+        {
             self.hurry_until = None;
         }
     }
@@ -286,19 +325,27 @@ impl Server {
             None => {
                 note("no agent has come back: stopping all containers");
                 self.asked_at = Some(Instant::now());
-                self.children.values_mut().for_each(|child| child.signal(Signal::TERM));
+                self.children
+                    .values_mut()
+                    .for_each(|child| child.signal(Signal::TERM));
             }
         }
     }
 
     /// Kills and collects until no child is left.
     fn kill_all(&mut self) {
-        self.children.values_mut().for_each(|child| child.signal(Signal::KILL));
+        self.children
+            .values_mut()
+            .for_each(|child| child.signal(Signal::KILL));
         let ids: Vec<String> = self.children.keys().cloned().collect();
         let until = Instant::now() + WRITE_PATIENCE;
         while Instant::now() < until {
             for id in &ids {
-                if self.children.get(id).is_some_and(|child| !child.has_ended()) {
+                if self
+                    .children
+                    .get(id)
+                    .is_some_and(|child| !child.has_ended())
+                {
                     self.collect(id);
                 }
             }
@@ -314,7 +361,9 @@ impl Server {
 
 impl Agent {
     fn send(&mut self, message: &Message) {
-        let Ok(mut line) = serde_json::to_vec(message) else { return };
+        let Ok(mut line) = serde_json::to_vec(message) else {
+            return;
+        };
         line.push(b'\n');
         self.gone |= self.stream.write_all(&line).is_err();
     }
@@ -324,8 +373,15 @@ impl Agent {
 fn fallen_to(own: Pid) -> Vec<i32> {
     let own = own.as_raw_nonzero().get();
     match std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")) {
-        Ok(list) => list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
-        Err(_) => procfs::all().iter().filter(|stat| stat.parent == own).map(|stat| stat.pid).collect(),
+        Ok(list) => list
+            .split_ascii_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect(),
+        Err(_) => procfs::all()
+            .iter()
+            .filter(|stat| stat.parent == own)
+            .map(|stat| stat.pid)
+            .collect(),
     }
 }
 

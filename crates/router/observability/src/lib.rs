@@ -1,1 +1,29 @@
-//! Placeholder.
+//! Records what happened to requests: access log, metrics, token usage.
+//!
+//! A request ends with one [`Record`]; log line and metrics are both made from it.
+//!
+//! # Invariants
+//!
+//! - Nothing here blocks a request: counters are atomics, log lines go into a bounded buffer that one thread empties,
+//!   and what does not fit is counted and dropped.
+//! - Label values are bounded: names of routes and servers, statuses, listed paths; never what a client made up.
+//! - Gauges are guards; they fall when dropped.
+//!
+//! # Where to go next
+//!
+//! [`access_log`] for the two line forms, [`metrics`] for the families, [`usage`] for reading token counts in passing.
+
+pub mod access_log;
+pub mod labels;
+pub mod log_sink;
+pub mod metrics;
+mod process_stats;
+pub mod record;
+pub mod usage;
+
+pub use access_log::LogFormat;
+pub use labels::{BackendKind, Destination};
+pub use log_sink::{LogOutput, LogSink};
+pub use metrics::Metrics;
+pub use record::{LogError, Record};
+pub use usage::{Usage, UsageTap};

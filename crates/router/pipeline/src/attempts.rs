@@ -8,7 +8,7 @@ use kthena_router_scheduler::{Candidate, InFlight};
 use kthena_router_view::Attempts as RetryPolicy;
 use smallvec::SmallVec;
 
-use crate::error::RouteError;
+use crate::error::{ErrorStyle, RouteError};
 
 /// Why an attempt brought no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +34,8 @@ pub enum Verdict {
     Forward,
     /// Another candidate may answer better.
     TryNext,
+    /// It stands for all attempts having failed; the client is told so in the router's words.
+    Replace,
 }
 
 /// The candidates of a request that were not tried yet, best first.
@@ -87,9 +89,15 @@ impl AttemptPlan {
     }
 
     /// Judges the status of an answer whose head is complete while nothing has reached the client.
-    pub fn judge(&self, status: StatusCode) -> Verdict {
+    pub fn judge(&self, status: StatusCode, style: ErrorStyle) -> Verdict {
         let elsewhere = matches!(status.as_u16(), 429 | 502 | 503 | 504);
-        if elsewhere && self.has_more() { Verdict::TryNext } else { Verdict::Forward }
+        if elsewhere && self.has_more() {
+            Verdict::TryNext
+        } else if status.is_server_error() && style == ErrorStyle::Legacy {
+            Verdict::Replace
+        } else {
+            Verdict::Forward
+        }
     }
 
     /// Notes that the attempt brought no answer.

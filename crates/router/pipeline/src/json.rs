@@ -158,7 +158,8 @@ impl<'a> Scanner<'a> {
     pub(crate) fn object(&mut self, mut member: impl FnMut(&mut Self, Text) -> Step<()>) -> Step<()> {
         self.open()?;
         if self.peek() == Some(b'}') {
-            return self.close();
+            self.close();
+            return Ok(());
         }
         loop {
             if self.peek() != Some(b'"') {
@@ -172,7 +173,10 @@ impl<'a> Scanner<'a> {
             member(self, name)?;
             match self.peek() {
                 Some(b',') => self.at += 1,
-                Some(b'}') => return self.close(),
+                Some(b'}') => {
+                    self.close();
+                    return Ok(());
+                }
                 _ => return self.fault(JsonProblem::Separator),
             }
         }
@@ -182,13 +186,17 @@ impl<'a> Scanner<'a> {
     pub(crate) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Step<()>) -> Step<()> {
         self.open()?;
         if self.peek() == Some(b']') {
-            return self.close();
+            self.close();
+            return Ok(());
         }
         loop {
             element(self)?;
             match self.peek() {
                 Some(b',') => self.at += 1,
-                Some(b']') => return self.close(),
+                Some(b']') => {
+                    self.close();
+                    return Ok(());
+                }
                 _ => return self.fault(JsonProblem::Separator),
             }
         }
@@ -203,10 +211,9 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn close(&mut self) -> Step<()> {
+    fn close(&mut self) {
         self.depth -= 1;
         self.at += 1;
-        Ok(())
     }
 
     fn literal(&mut self, word: &[u8], kind: Kind) -> Step<Kind> {

@@ -29,5 +29,5 @@ pub use edits::Edits;
 pub use error::{ErrorStyle, Outcome, RouteError};
 pub use json::{JsonFault, JsonProblem};
 pub use path::ApiPath;
-pub use plan::{BackendKind, Destination, Plan, Request};
+pub use plan::{Matched, Plan, Request, select};
 pub use prompt::PromptFacts;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use kthena_router_observability::{BackendKind, Destination};
 use kthena_router_routing::{HeaderSource, RouteFacts, Target};
 use kthena_router_scheduler::{Profile, RequestFacts};
 use kthena_router_view::{Members, ServerView, Snapshot};
@@ -23,35 +24,6 @@ pub struct Request<'a> {
     pub path: &'a [u8],
     /// Its headers.
     pub headers: &'a dyn HeaderSource,
-}
-
-/// What kind of thing answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BackendKind {
-    /// Pods of a `ModelServer`.
-    ModelServer,
-}
-
-impl BackendKind {
-    /// The name in logs and metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::ModelServer => "model_server",
-        }
-    }
-}
-
-/// Where a request was bound to; a label set of logs and metrics.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Destination {
-    /// `namespace/name` of the route.
-    pub route: Arc<str>,
-    /// What kind of thing answers.
-    pub kind: BackendKind,
-    /// `namespace/name` of what answers.
-    pub backend: Arc<str>,
-    /// The model name that is sent on.
-    pub upstream_model: Arc<str>,
 }
 
 /// The way of a request, before it is dispatched.

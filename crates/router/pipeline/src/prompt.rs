@@ -1,6 +1,6 @@
 //! How large the prompt is, and whether there is one.
 //!
-//! The size is what the prompt would have as ChatML text. It is counted while the body is walked; no text is built.
+//! The size is what the prompt would have as `ChatML` text. It is counted while the body is walked; no text is built.
 
 use crate::json::{JsonFault, Kind, Scanner, Text};
 

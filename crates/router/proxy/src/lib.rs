@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The router as a server: listeners, connections to clients and engines, the watch behind its view.
+//!
+//! A connection is served by one task on one thread from accept to close. Between the sockets lies the pipeline
+//! crate, which decides everything that can be decided without them.
+//!
+//! # Invariants
+//!
+//! - An answer is passed on as it arrives; nothing is held back but an incomplete line of a stream whose usage event
+//!   the client did not ask for.
+//! - A connection that waits owns no buffer.
+//! - A client that leaves takes its engine connection with it at once.
+//! - After the first byte of an answer nothing is tried again; an answer that breaks off reaches the client broken.
+//! - Each request ends in exactly one log line and one count, on every path.
+//!
+//! # Where to go next
+//!
+//! [`Router`] for the life of the whole; `connection` for a request, `relay` for an answer's body, `upstream` for
+//! the engines' side.
+
+mod config;
+mod connection;
+mod error;
+mod http1;
+mod listener;
+mod relay;
+mod router;
+mod scratch;
+mod shared;
+mod upstream;
+mod watch;
+mod watchdog;
+mod worker;
+
+pub use config::{Limits, RouterConfig};
+pub use error::ProxyError;
+pub use kthena_router_observability::{LogFormat as AccessLogFormat, LogOutput as AccessLogOutput};
+pub use kthena_router_pipeline::ErrorStyle;
+pub use kthena_router_view::{PodFacts, Snapshot, View};
+pub use router::{Publisher, Router};

@@ -1,7 +1,7 @@
 //! A text condition, compiled once.
 
 use kthena_api::model_route::StringMatch;
-use regex::bytes::{Regex, RegexBuilder};
+use kthena_api::regex::{self, Regex};
 
 /// How a text is compared; made from a [`StringMatch`], of which exact wins over prefix and prefix over regex.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ impl TextMatch {
         } else if let Some(prefix) = &matcher.prefix {
             Self::Prefix(prefix.clone())
         } else if let Some(pattern) = &matcher.regex {
-            pattern_of(pattern).map_or(Self::Never, Self::Pattern)
+            regex::compile(pattern).map_or(Self::Never, Self::Pattern)
         } else {
             Self::Any
         }
@@ -38,12 +38,8 @@ impl TextMatch {
             Self::Any => true,
             Self::Exact(exact) => text == exact.as_bytes(),
             Self::Prefix(prefix) => text.starts_with(prefix.as_bytes()),
-            Self::Pattern(pattern) => pattern.is_match(text),
+            Self::Pattern(pattern) => pattern.is_match(&String::from_utf8_lossy(text)),
             Self::Never => false,
         }
     }
-}
-
-fn pattern_of(pattern: &str) -> Option<Regex> {
-    RegexBuilder::new(pattern).unicode(false).build().ok()
 }

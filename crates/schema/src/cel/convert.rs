@@ -12,8 +12,27 @@ use crate::node::{ListType, Node};
 
 /// Names that CEL reserves; a member of that name is written `__name__`.
 const RESERVED: [&str; 21] = [
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import",
-    "let", "loop", "package", "namespace", "return", "var", "void", "while",
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// Converts values and notes the size of the largest collection, by which loops are bounded.
@@ -35,22 +54,37 @@ impl Converter {
             Value::String(text) => Cel::String(Arc::new(text.clone())),
             Value::Array(items) => {
                 self.largest = self.largest.max(items.len() as u64);
-                let item_node = node.and_then(|node| node.items.as_ref()).map(|schema| schema.0.as_ref());
+                let item_node = node
+                    .and_then(|node| node.items.as_ref())
+                    .map(|schema| schema.0.as_ref());
                 let nothing = Need::default();
                 let item_need = need.any.as_deref().unwrap_or(&nothing);
                 let whole_item = whole || item_need.whole;
-                let converted = items.iter().map(|item| self.value(item, item_node, item_need, whole_item));
+                let converted = items
+                    .iter()
+                    .map(|item| self.value(item, item_node, item_need, whole_item));
                 Cel::List(Arc::new(converted.collect()))
             }
             Value::Object(map) => {
                 self.largest = self.largest.max(map.len() as u64);
-                let converted = map.iter().map(|(name, member)| self.member(name, member, node, need, whole));
-                Cel::Map(Map { map: Arc::new(converted.collect::<HashMap<_, _>>()) })
+                let converted = map
+                    .iter()
+                    .map(|(name, member)| self.member(name, member, node, need, whole));
+                Cel::Map(Map {
+                    map: Arc::new(converted.collect::<HashMap<_, _>>()),
+                })
             }
         }
     }
 
-    fn member(&mut self, name: &str, member: &Value, node: Option<&Node>, need: &Need, whole: bool) -> (Key, Cel) {
+    fn member(
+        &mut self,
+        name: &str,
+        member: &Value,
+        node: Option<&Node>,
+        need: &Need,
+        whole: bool,
+    ) -> (Key, Cel) {
         let declared = node.and_then(|node| node.properties.get(name));
         let schema = declared.or_else(|| node.and_then(|node| additional(node)));
         let key = match declared {
@@ -60,7 +94,8 @@ impl Converter {
         let nothing = Need::default();
         let named = need.members.get(&key);
         let any = need.any.as_deref();
-        let whole = whole || named.is_some_and(|need| need.whole) || any.is_some_and(|need| need.whole);
+        let whole =
+            whole || named.is_some_and(|need| need.whole) || any.is_some_and(|need| need.whole);
         let below = node_of(schema);
         let converted = match (named, any) {
             // Two needs of one member are not merged: all of it is converted.
@@ -97,8 +132,15 @@ fn number(number: &serde_json::Number, node: Option<&Node>) -> Cel {
         (Some(integer), _) if !float => Cel::Int(integer),
         (_, Some(value)) => {
             let whole_integer = !float && value.fract() == 0.0 && value.abs() < 9.2e18;
-            #[expect(clippy::cast_possible_truncation, reason = "the value is whole and in range")]
-            if whole_integer { Cel::Int(value as i64) } else { Cel::Float(value) }
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the value is whole and in range"
+            )]
+            if whole_integer {
+                Cel::Int(value as i64)
+            } else {
+                Cel::Float(value)
+            }
         }
         (Some(integer), None) => Cel::Int(integer),
         (None, None) => Cel::Null,
@@ -114,17 +156,25 @@ pub(super) fn escape(name: &str) -> String {
     if plain {
         return name.to_owned();
     }
-    name.replace("__", "__underscores__").replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
+    name.replace("__", "__underscores__")
+        .replace('.', "__dot__")
+        .replace('-', "__dash__")
+        .replace('/', "__slash__")
 }
 
 /// `old` with its items in the order of `new`, where order has no meaning, so that equal sets and maps compare equal.
 pub(super) fn aligned(node: &Node, new: &Value, old: &Value) -> Option<Value> {
-    let (Value::Array(new), Value::Array(old)) = (new, old) else { return None };
+    let (Value::Array(new), Value::Array(old)) = (new, old) else {
+        return None;
+    };
     if !matches!(node.list_type, Some(ListType::Set | ListType::Map)) || new.len() != old.len() {
         return None;
     }
     let same = |a: &Value, b: &Value| match node.list_type {
-        Some(ListType::Map) => node.list_map_keys.iter().all(|key| a.get(key.as_ref()) == b.get(key.as_ref())),
+        Some(ListType::Map) => node
+            .list_map_keys
+            .iter()
+            .all(|key| a.get(key.as_ref()) == b.get(key.as_ref())),
         _ => a == b,
     };
     let mut rest: Vec<&Value> = old.iter().collect();

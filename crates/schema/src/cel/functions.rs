@@ -42,13 +42,65 @@ pub(super) fn environment() -> &'static Arc<Env> {
 /// What a rule may call. Names that begin with a sign are operators.
 pub(super) fn is_known(name: &str) -> bool {
     const NAMES: &[&str] = &[
-        MATCHES, FIND, "all", "base64.decode", "base64.encode", "bool", "bytes", "charAt", "contains", "distinct",
-        "double", "duration", "dyn", "endsWith", "exists", "exists_one", "filter", "flatten", "format", "hasValue",
-        "indexOf", "int", "isCIDR", "isIP", "isURL", "join", "lastIndexOf", "lists.range", "lowerAscii", "map",
-        "math.abs", "math.ceil", "math.floor", "math.greatest", "math.least", "math.round", "math.sign", "max", "min",
-        "optional.none", "optional.of", "optional.ofNonZeroValue", "or", "orValue", "replace", "reverse", "size",
-        "slice", "sort", "split", "startsWith", "string", "strings.quote", "substring", "trim", "type", "uint",
-        "upperAscii", "value",
+        MATCHES,
+        FIND,
+        "all",
+        "base64.decode",
+        "base64.encode",
+        "bool",
+        "bytes",
+        "charAt",
+        "contains",
+        "distinct",
+        "double",
+        "duration",
+        "dyn",
+        "endsWith",
+        "exists",
+        "exists_one",
+        "filter",
+        "flatten",
+        "format",
+        "hasValue",
+        "indexOf",
+        "int",
+        "isCIDR",
+        "isIP",
+        "isURL",
+        "join",
+        "lastIndexOf",
+        "lists.range",
+        "lowerAscii",
+        "map",
+        "math.abs",
+        "math.ceil",
+        "math.floor",
+        "math.greatest",
+        "math.least",
+        "math.round",
+        "math.sign",
+        "max",
+        "min",
+        "optional.none",
+        "optional.of",
+        "optional.ofNonZeroValue",
+        "or",
+        "orValue",
+        "replace",
+        "reverse",
+        "size",
+        "slice",
+        "sort",
+        "split",
+        "startsWith",
+        "string",
+        "strings.quote",
+        "substring",
+        "trim",
+        "type",
+        "uint",
+        "upperAscii",
+        "value",
     ];
     !name.starts_with(|c: char| c.is_ascii_alphabetic()) || NAMES.contains(&name)
 }
@@ -59,7 +111,11 @@ pub(super) fn prepare(pattern: &str) -> Result<(), RegexError> {
 }
 
 fn compiled(pattern: &str) -> Result<Regex, RegexError> {
-    if let Some(regex) = PATTERNS.read().unwrap_or_else(PoisonError::into_inner).get(pattern) {
+    if let Some(regex) = PATTERNS
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(pattern)
+    {
         return Ok(regex.clone());
     }
     let regex = re2::compile(pattern)?;
@@ -78,7 +134,10 @@ fn matches(text: &CelString<'_>, pattern: &CelString<'_>) -> Result<CelBool, Exe
     Ok(pattern_of(pattern)?.is_match(text.inner()).into())
 }
 
-fn find(text: &CelString<'_>, pattern: &CelString<'_>) -> Result<CelString<'static>, ExecutionError> {
+fn find(
+    text: &CelString<'_>,
+    pattern: &CelString<'_>,
+) -> Result<CelString<'static>, ExecutionError> {
     let found = pattern_of(pattern)?.find(text.inner());
     Ok(String::from(found.map_or("", |range| &text.inner()[range])).into())
 }
@@ -86,7 +145,9 @@ fn find(text: &CelString<'_>, pattern: &CelString<'_>) -> Result<CelString<'stat
 /// A Go duration in nanoseconds, which compares and subtracts as durations do.
 fn duration(text: &CelString<'_>) -> Result<CelInt, ExecutionError> {
     let nanos = crate::go::duration_nanos(text.inner());
-    nanos.map(CelInt::from).ok_or_else(|| ExecutionError::function_error("duration", "invalid duration"))
+    nanos
+        .map(CelInt::from)
+        .ok_or_else(|| ExecutionError::function_error("duration", "invalid duration"))
 }
 
 fn is_url(text: &CelString<'_>) -> CelBool {

@@ -17,8 +17,8 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use rule::RuleError;
 pub(crate) use rule::Rule;
+pub use rule::RuleError;
 
 /// Steps that the rules of one object may take together.
 pub const DEFAULT_COST_BUDGET: u64 = 10_000_000;

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, operators};
 use cel::IdedExpr;
+use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, operators};
 
 /// What is needed of one value.
 #[derive(Debug, Default)]
@@ -42,13 +42,19 @@ pub(super) struct Needs {
 
 impl Needs {
     pub(super) fn of(expression: &IdedExpr) -> Self {
-        let mut finder = Finder { needs: Self::default(), scope: Vec::new() };
+        let mut finder = Finder {
+            needs: Self::default(),
+            scope: Vec::new(),
+        };
         finder.value(expression);
         finder.needs
     }
 
     pub(super) fn add(&mut self, expression: &IdedExpr) {
-        let mut finder = Finder { needs: std::mem::take(self), scope: Vec::new() };
+        let mut finder = Finder {
+            needs: std::mem::take(self),
+            scope: Vec::new(),
+        };
         finder.value(expression);
         *self = finder.needs;
     }
@@ -78,10 +84,13 @@ impl Finder {
                 None => self.value(&select.operand),
             },
             Expr::Call(call) => self.call(call),
-            Expr::Comprehension(loop_) => self.comprehension(loop_),
+            Expr::Comprehension(comprehension) => self.comprehension(comprehension),
             Expr::List(list) => list.elements.iter().for_each(|element| self.value(element)),
             Expr::Map(map) => map.entries.iter().for_each(|entry| self.entry(&entry.expr)),
-            Expr::Struct(structure) => structure.entries.iter().for_each(|entry| self.entry(&entry.expr)),
+            Expr::Struct(structure) => structure
+                .entries
+                .iter()
+                .for_each(|entry| self.entry(&entry.expr)),
             Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
         }
     }
@@ -97,7 +106,12 @@ impl Finder {
     }
 
     fn call(&mut self, call: &CallExpr) {
-        let operands: Vec<&IdedExpr> = call.target.as_deref().into_iter().chain(&call.args).collect();
+        let operands: Vec<&IdedExpr> = call
+            .target
+            .as_deref()
+            .into_iter()
+            .chain(&call.args)
+            .collect();
         if let (true, [only]) = (call.func_name == "size", operands.as_slice())
             && let Some(path) = self.path(only)
         {
@@ -105,29 +119,31 @@ impl Finder {
             self.indexes(only);
             return;
         }
-        operands.into_iter().for_each(|operand| self.value(operand));
+        for operand in operands {
+            self.value(operand);
+        }
     }
 
-    fn comprehension(&mut self, loop_: &ComprehensionExpr) {
-        let element = self.path(&loop_.iter_range).map(|(root, mut steps)| {
+    fn comprehension(&mut self, it: &ComprehensionExpr) {
+        let element = self.path(&it.iter_range).map(|(root, mut steps)| {
             self.mark(&(root, steps.clone()), false);
             steps.push(Step::Any);
             (root, steps)
         });
         match element {
-            Some(_) => self.indexes(&loop_.iter_range),
-            None => self.value(&loop_.iter_range),
+            Some(_) => self.indexes(&it.iter_range),
+            None => self.value(&it.iter_range),
         }
-        self.value(&loop_.accu_init);
+        self.value(&it.accu_init);
         let depth = self.scope.len();
-        self.scope.push((loop_.accu_var.clone(), None));
-        self.scope.push((loop_.iter_var.clone(), element.clone()));
-        if let Some(second) = &loop_.iter_var2 {
+        self.scope.push((it.accu_var.clone(), None));
+        self.scope.push((it.iter_var.clone(), element.clone()));
+        if let Some(second) = &it.iter_var2 {
             self.scope.push((second.clone(), element));
         }
-        self.value(&loop_.loop_cond);
-        self.value(&loop_.loop_step);
-        self.value(&loop_.result);
+        self.value(&it.loop_cond);
+        self.value(&it.loop_step);
+        self.value(&it.result);
         self.scope.truncate(depth);
     }
 
@@ -148,7 +164,12 @@ impl Finder {
     /// The part of the value that an expression stands for, if it is one.
     fn path(&self, expression: &IdedExpr) -> Option<Path> {
         match &expression.expr {
-            Expr::Ident(name) => match self.scope.iter().rev().find(|(variable, _)| variable == name) {
+            Expr::Ident(name) => match self
+                .scope
+                .iter()
+                .rev()
+                .find(|(variable, _)| variable == name)
+            {
                 Some((_, path)) => path.clone(),
                 None if name == "self" => Some((Root::Itself, Vec::new())),
                 None if name == "oldSelf" => Some((Root::Old, Vec::new())),

@@ -1,6 +1,6 @@
 //! One rule: compiled once, evaluated on values.
 
-use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, LiteralValue};
+use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, LiteralValue, operators};
 use cel::{Context, ExecutionError, IdedExpr, Value as Cel};
 use serde_json::Value;
 
@@ -68,7 +68,9 @@ impl Rule {
             Some(_) => Err(RuleError::Member(member)),
         };
         let source = text("rule")?.ok_or(RuleError::Member("rule"))?;
-        let message = text("message")?.map(str::trim).filter(|message| !message.is_empty());
+        let message = text("message")?
+            .map(str::trim)
+            .filter(|message| !message.is_empty());
         let expression = compile(source)?;
         let message_expression = text("messageExpression")?.map(compile).transpose()?;
         let mut needs = Needs::of(&expression);
@@ -79,9 +81,13 @@ impl Rule {
         count(&expression, 0, &mut loops);
         Ok(Self {
             uses_old: mentions(&expression, "oldSelf"),
-            optional_old: rule.get("optionalOldSelf").and_then(Value::as_bool).unwrap_or(false),
+            optional_old: rule
+                .get("optionalOldSelf")
+                .and_then(Value::as_bool)
+                .unwrap_or(false),
             name: message.unwrap_or(source.trim()).to_owned(),
-            message: message.map_or_else(|| format!("failed rule: {}", source.trim()), str::to_owned),
+            message: message
+                .map_or_else(|| format!("failed rule: {}", source.trim()), str::to_owned),
             kind: reason(text("reason")?)?,
             field: text("fieldPath")?.map(|path| path.trim_start_matches('.').to_owned()),
             expression,
@@ -114,22 +120,56 @@ impl Rule {
         }
         match Cel::resolve(&self.expression, &context) {
             Ok(Cel::Bool(true)) => Verdict::Holds,
-            Ok(_) => Verdict::Fails(self.evaluated_message(&context).unwrap_or_else(|| self.message.clone())),
+            Ok(_) => Verdict::Fails(
+                self.evaluated_message(&context)
+                    .unwrap_or_else(|| self.message.clone()),
+            ),
             Err(ExecutionError::NoSuchOverload(_)) => Verdict::Error(format!(
                 "'no such overload': call arguments did not match a supported operator, function or macro signature for rule: {}",
                 self.name
             )),
-            Err(error) => Verdict::Error(format!("{} evaluating rule: {}", error_text(&error), self.name)),
+            Err(error) => {
+                let error = leftmost(&self.expression, &context, error);
+                Verdict::Error(format!(
+                    "{} evaluating rule: {}",
+                    error_text(&error),
+                    self.name
+                ))
+            }
         }
     }
 
     fn evaluated_message(&self, context: &Context<'_, '_>) -> Option<String> {
-        let Ok(Cel::String(message)) = Cel::resolve(self.message_expression.as_ref()?, context) else {
+        let Ok(Cel::String(message)) = Cel::resolve(self.message_expression.as_ref()?, context)
+        else {
             return None;
         };
         let message = message.trim();
-        let usable = !message.is_empty() && message.len() <= MAX_MESSAGE && !message.contains(['\n', '\r']);
+        let usable =
+            !message.is_empty() && message.len() <= MAX_MESSAGE && !message.contains(['\n', '\r']);
         usable.then(|| message.to_owned())
+    }
+}
+
+/// Where both sides of a logical operator fail, the API server reports the left one.
+fn leftmost(
+    expression: &IdedExpr,
+    context: &Context<'_, '_>,
+    error: ExecutionError,
+) -> ExecutionError {
+    let Expr::Call(call) = &expression.expr else {
+        return error;
+    };
+    let logical = matches!(
+        call.func_name.as_str(),
+        operators::LOGICAL_OR | operators::LOGICAL_AND
+    );
+    match (logical, call.args.as_slice()) {
+        (true, [left, right]) => match Cel::resolve(left, context) {
+            Err(error) => leftmost(left, context, error),
+            Ok(_) => leftmost(right, context, error),
+        },
+        _ => error,
     }
 }
 
@@ -150,15 +190,21 @@ fn error_text(error: &ExecutionError) -> String {
         ExecutionError::DivisionByZero(_) => "division by zero".to_owned(),
         ExecutionError::RemainderByZero(_) => "modulus by zero".to_owned(),
         ExecutionError::Overflow(..) => "integer overflow".to_owned(),
-        ExecutionError::IndexOutOfBounds(Cel::Int(index)) => format!("index out of bounds: {index}"),
+        ExecutionError::IndexOutOfBounds(Cel::Int(index)) => {
+            format!("index out of bounds: {index}")
+        }
         ExecutionError::FunctionError { message, .. } => message.clone(),
         other => other.to_string(),
     }
 }
 
 fn compile(source: &str) -> Result<IdedExpr, RuleError> {
-    let parser = functions::environment().parser().max_recursion_depth(MAX_NESTING);
-    let mut expression = parser.parse(source).map_err(|errors| RuleError::Syntax(errors.to_string()))?;
+    let parser = functions::environment()
+        .parser()
+        .max_recursion_depth(MAX_NESTING);
+    let mut expression = parser
+        .parse(source)
+        .map_err(|errors| RuleError::Syntax(errors.to_string()))?;
     prepare(&mut expression, &mut Vec::new())?;
     Ok(expression)
 }
@@ -168,9 +214,21 @@ fn prepare(expression: &mut IdedExpr, scope: &mut Vec<String>) -> Result<(), Rul
     match &mut expression.expr {
         Expr::Ident(name) => {
             const NAMES: [&str; 12] = [
-                "self", "oldSelf", "int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type",
+                "self",
+                "oldSelf",
+                "int",
+                "uint",
+                "double",
+                "bool",
+                "string",
+                "bytes",
+                "list",
+                "map",
+                "null_type",
+                "type",
             ];
-            let known = name.starts_with('@') || scope.contains(name) || NAMES.contains(&name.as_str());
+            let known =
+                name.starts_with('@') || scope.contains(name) || NAMES.contains(&name.as_str());
             if !known {
                 return Err(RuleError::UndeclaredName(name.clone()));
             }
@@ -184,10 +242,14 @@ fn prepare(expression: &mut IdedExpr, scope: &mut Vec<String>) -> Result<(), Rul
                 _ if functions::is_known(&name) => {}
                 _ => return Err(RuleError::UndeclaredFunction(name)),
             }
-            if matches!(call.func_name.as_str(), functions::MATCHES | functions::FIND)
-                && let Some(Expr::Literal(LiteralValue::String(pattern))) = call.args.last().map(|arg| &arg.expr)
+            if matches!(
+                call.func_name.as_str(),
+                functions::MATCHES | functions::FIND
+            ) && let Some(Expr::Literal(LiteralValue::String(pattern))) =
+                call.args.last().map(|arg| &arg.expr)
             {
-                functions::prepare(pattern.inner()).map_err(|error| RuleError::Pattern(error.to_string()))?;
+                functions::prepare(pattern.inner())
+                    .map_err(|error| RuleError::Pattern(error.to_string()))?;
             }
             if namespaced.is_none()
                 && let Some(target) = &mut call.target
@@ -198,13 +260,20 @@ fn prepare(expression: &mut IdedExpr, scope: &mut Vec<String>) -> Result<(), Rul
                 prepare(argument, scope)?;
             }
         }
-        Expr::Comprehension(loop_) => {
-            prepare(&mut loop_.iter_range, scope)?;
-            prepare(&mut loop_.accu_init, scope)?;
+        Expr::Comprehension(comprehension) => {
+            prepare(&mut comprehension.iter_range, scope)?;
+            prepare(&mut comprehension.accu_init, scope)?;
             let depth = scope.len();
-            scope.extend([loop_.accu_var.clone(), loop_.iter_var.clone()]);
-            scope.extend(loop_.iter_var2.clone());
-            for part in [&mut loop_.loop_cond, &mut loop_.loop_step, &mut loop_.result] {
+            scope.extend([
+                comprehension.accu_var.clone(),
+                comprehension.iter_var.clone(),
+            ]);
+            scope.extend(comprehension.iter_var2.clone());
+            for part in [
+                &mut comprehension.loop_cond,
+                &mut comprehension.loop_step,
+                &mut comprehension.result,
+            ] {
                 prepare(part, scope)?;
             }
             scope.truncate(depth);
@@ -221,7 +290,12 @@ fn prepare(expression: &mut IdedExpr, scope: &mut Vec<String>) -> Result<(), Rul
 /// `math.greatest` and its like look like a call on a variable called `math`.
 fn namespace(target: Option<&IdedExpr>, function: &str) -> Option<String> {
     match target.map(|target| &target.expr) {
-        Some(Expr::Ident(name)) if matches!(name.as_str(), "math" | "lists" | "strings" | "optional" | "base64") => {
+        Some(Expr::Ident(name))
+            if matches!(
+                name.as_str(),
+                "math" | "lists" | "strings" | "optional" | "base64"
+            ) =>
+        {
             Some(format!("{name}.{function}"))
         }
         _ => None,
@@ -262,16 +336,23 @@ fn count(expression: &IdedExpr, depth: usize, loops: &mut Vec<u64>) {
                 count(operand, depth, loops);
             }
         }
-        Expr::Comprehension(loop_) => {
-            for once in [&loop_.iter_range, &loop_.accu_init, &loop_.result] {
+        Expr::Comprehension(comprehension) => {
+            for once in [
+                &comprehension.iter_range,
+                &comprehension.accu_init,
+                &comprehension.result,
+            ] {
                 count(once, depth, loops);
             }
-            for repeated in [&loop_.loop_cond, &loop_.loop_step] {
+            for repeated in [&comprehension.loop_cond, &comprehension.loop_step] {
                 count(repeated, depth + 1, loops);
             }
         }
         Expr::Select(select) => count(&select.operand, depth, loops),
-        Expr::List(list) => list.elements.iter().for_each(|element| count(element, depth, loops)),
+        Expr::List(list) => list
+            .elements
+            .iter()
+            .for_each(|element| count(element, depth, loops)),
         _ => {}
     }
 }

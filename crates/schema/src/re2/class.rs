@@ -17,8 +17,8 @@ pub(super) fn perl(c: char) -> Option<&'static str> {
 }
 
 const POSIX: [&str; 14] = [
-    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
-    "xdigit",
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
+    "space", "upper", "word", "xdigit",
 ];
 
 /// A bracket expression, from `[` to `]`.
@@ -78,7 +78,10 @@ fn item(t: &mut Translator<'_>, first: bool) -> Result<(), RegexError> {
     t.bump();
     let high = char_of(t)?;
     if high < low {
-        return Err(RegexError::new("invalid character class range", &t.pattern[start..t.at]));
+        return Err(RegexError::new(
+            "invalid character class range",
+            &t.pattern[start..t.at],
+        ));
     }
     push_literal(&mut t.out, low);
     t.out.push('-');
@@ -120,16 +123,24 @@ pub(super) fn unicode(t: &mut Translator<'_>, start: usize) -> Result<(), RegexE
         rest.chars().nth(1).map(|c| 1 + c.len_utf8())
     };
     let Some(length) = length else {
-        return Err(RegexError::new("invalid character class range", &t.pattern[start..]));
+        return Err(RegexError::new(
+            "invalid character class range",
+            &t.pattern[start..],
+        ));
     };
     let text = format!("\\{}", &rest[..length]);
     t.at += length;
     // Go knows general categories and scripts; the engine below knows more names, so the rest is refused here.
-    let name = text.trim_start_matches(['\\', 'p', 'P', '{', '^']).trim_end_matches('}');
+    let name = text
+        .trim_start_matches(['\\', 'p', 'P', '{', '^'])
+        .trim_end_matches('}');
     let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let spelled = name == "Any" || name.starts_with(|c: char| c.is_ascii_uppercase());
     if !plain || !spelled || regex::bytes::Regex::new(&text).is_err() {
-        return Err(RegexError::new("invalid character class range", &t.pattern[start..t.at]));
+        return Err(RegexError::new(
+            "invalid character class range",
+            &t.pattern[start..t.at],
+        ));
     }
     t.out.push_str(&text);
     Ok(())
@@ -137,9 +148,17 @@ pub(super) fn unicode(t: &mut Translator<'_>, start: usize) -> Result<(), RegexE
 
 /// The character that an escape stands for; the backslash, at `start`, is read already.
 pub(super) fn escaped_char(t: &mut Translator<'_>, start: usize) -> Result<char, RegexError> {
-    let invalid = |t: &Translator<'_>| Err(RegexError::new("invalid escape sequence", &t.pattern[start..t.at]));
+    let invalid = |t: &Translator<'_>| {
+        Err(RegexError::new(
+            "invalid escape sequence",
+            &t.pattern[start..t.at],
+        ))
+    };
     let Some(c) = t.bump() else {
-        return Err(RegexError::new("trailing backslash at end of expression", ""));
+        return Err(RegexError::new(
+            "trailing backslash at end of expression",
+            "",
+        ));
     };
     match c {
         'a' => Ok('\u{7}'),
@@ -152,7 +171,9 @@ pub(super) fn escaped_char(t: &mut Translator<'_>, start: usize) -> Result<char,
         '0'..='7' => {
             let mut code = c.to_digit(8).unwrap_or(0);
             for _ in 0..2 {
-                let Some(digit) = t.peek().and_then(|next| next.to_digit(8)) else { break };
+                let Some(digit) = t.peek().and_then(|next| next.to_digit(8)) else {
+                    break;
+                };
                 t.bump();
                 code = code * 8 + digit;
             }
@@ -184,6 +205,8 @@ fn hex(t: &mut Translator<'_>) -> Option<char> {
         digits
     };
     let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    let code = valid.then(|| u32::from_str_radix(&digits, 16).ok()).flatten()?;
+    let code = valid
+        .then(|| u32::from_str_radix(&digits, 16).ok())
+        .flatten()?;
     char::from_u32(code)
 }

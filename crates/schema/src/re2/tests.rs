@@ -39,24 +39,48 @@ fn mr_n1_matches_like_re2(#[case] pattern: &str, #[case] text: &str, #[case] exp
 }
 
 #[rstest]
-#[case::look_ahead("(?=a)", "error parsing regexp: invalid or unsupported Perl syntax: `(?=`")]
-#[case::extended_flag("(?x)a", "error parsing regexp: invalid or unsupported Perl syntax: `(?x`")]
+#[case::look_ahead(
+    "(?=a)",
+    "error parsing regexp: invalid or unsupported Perl syntax: `(?=`"
+)]
+#[case::extended_flag(
+    "(?x)a",
+    "error parsing regexp: invalid or unsupported Perl syntax: `(?x`"
+)]
 #[case::back_reference(r"(a)\1", r"error parsing regexp: invalid escape sequence: `\1`")]
 #[case::unicode_escape(r"\u00e9", r"error parsing regexp: invalid escape sequence: `\u`")]
 #[case::end_with_newline(r"a\Z", r"error parsing regexp: invalid escape sequence: `\Z`")]
 #[case::beyond_a_thousand("a{1001}", "error parsing regexp: invalid repeat count: `{1001}`")]
 #[case::reversed_counts("a{2,1}", "error parsing regexp: invalid repeat count: `{2,1}`")]
 #[case::nested_counts("(a{100}){11}", "error parsing regexp: invalid repeat count: `{11}`")]
-#[case::repeated_repetition("a**", "error parsing regexp: invalid nested repetition operator: `**`")]
-#[case::possessive("a*+", "error parsing regexp: invalid nested repetition operator: `*+`")]
-#[case::nothing_to_repeat("*a", "error parsing regexp: missing argument to repetition operator: `*`")]
+#[case::repeated_repetition(
+    "a**",
+    "error parsing regexp: invalid nested repetition operator: `**`"
+)]
+#[case::possessive(
+    "a*+",
+    "error parsing regexp: invalid nested repetition operator: `*+`"
+)]
+#[case::nothing_to_repeat(
+    "*a",
+    "error parsing regexp: missing argument to repetition operator: `*`"
+)]
 #[case::unclosed_group("(a", "error parsing regexp: missing closing ): `(a`")]
 #[case::unopened_group("a)", "error parsing regexp: unexpected ): `a)`")]
 #[case::unclosed_class("[a", "error parsing regexp: missing closing ]: `[a`")]
 #[case::reversed_range("[z-a]", "error parsing regexp: invalid character class range: `z-a`")]
-#[case::unknown_posix("[[:foo:]]", "error parsing regexp: invalid character class range: `[:foo:]`")]
-#[case::property_of_other_engines(r"\p{alphabetic}", r"error parsing regexp: invalid character class range: `\p{alphabetic}`")]
-#[case::trailing_backslash("a\\", "error parsing regexp: trailing backslash at end of expression: ``")]
+#[case::unknown_posix(
+    "[[:foo:]]",
+    "error parsing regexp: invalid character class range: `[:foo:]`"
+)]
+#[case::property_of_other_engines(
+    r"\p{alphabetic}",
+    r"error parsing regexp: invalid character class range: `\p{alphabetic}`"
+)]
+#[case::trailing_backslash(
+    "a\\",
+    "error parsing regexp: trailing backslash at end of expression: ``"
+)]
 fn mr_n1_refuses_like_re2(#[case] pattern: &str, #[case] expected: &str) {
     let error = compile(pattern).expect_err("is refused");
 

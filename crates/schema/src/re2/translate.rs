@@ -120,13 +120,20 @@ impl Translator<'_> {
         let head = &self.pattern[self.at..];
         if let Some(after) = head.strip_prefix("?P<").or_else(|| head.strip_prefix("?<")) {
             let Some(length) = after.find('>') else {
-                return Err(RegexError::new("invalid named capture", &self.pattern[start..]));
+                return Err(RegexError::new(
+                    "invalid named capture",
+                    &self.pattern[start..],
+                ));
             };
             let name = &after[..length];
             let end = self.at + (head.len() - after.len()) + length + 1;
-            let valid = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            let valid =
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             if !valid {
-                return Err(RegexError::new("invalid named capture", &self.pattern[start..end]));
+                return Err(RegexError::new(
+                    "invalid named capture",
+                    &self.pattern[start..end],
+                ));
             }
             // A leading digit is a name to RE2 but not to the engine below; nobody can refer to it anyway.
             if !name.starts_with(|c: char| c.is_ascii_digit()) {
@@ -139,7 +146,10 @@ impl Translator<'_> {
         self.out.push('?');
         loop {
             let Some(c) = self.bump() else {
-                return Err(RegexError::new("missing argument to repetition operator", "?"));
+                return Err(RegexError::new(
+                    "missing argument to repetition operator",
+                    "?",
+                ));
             };
             match c {
                 'i' | 'm' | 's' | 'U' | '-' => self.out.push(c),
@@ -149,7 +159,10 @@ impl Translator<'_> {
                 }
                 _ => {
                     let fragment = &self.pattern[start..self.at];
-                    return Err(RegexError::new("invalid or unsupported Perl syntax", fragment));
+                    return Err(RegexError::new(
+                        "invalid or unsupported Perl syntax",
+                        fragment,
+                    ));
                 }
             }
         }
@@ -208,11 +221,17 @@ impl Translator<'_> {
         }
         match self.before {
             Before::Nothing => {
-                return Err(RegexError::new("missing argument to repetition operator", text));
+                return Err(RegexError::new(
+                    "missing argument to repetition operator",
+                    text,
+                ));
             }
             Before::Repeat(from) => {
                 let fragment = &self.pattern[from..self.at];
-                return Err(RegexError::new("invalid nested repetition operator", fragment));
+                return Err(RegexError::new(
+                    "invalid nested repetition operator",
+                    fragment,
+                ));
             }
             Before::Atom(_) => {}
         }
@@ -228,8 +247,9 @@ impl Translator<'_> {
     fn escape(&mut self) -> Result<(), RegexError> {
         let start = self.at;
         if let Some(quoted) = self.rest().strip_prefix("\\Q") {
-            let (text, skip) =
-                quoted.find("\\E").map_or((quoted, quoted.len()), |end| (&quoted[..end], end + 2));
+            let (text, skip) = quoted
+                .find("\\E")
+                .map_or((quoted, quoted.len()), |end| (&quoted[..end], end + 2));
             let text = text.to_owned();
             self.at += 2 + skip;
             for c in text.chars() {
@@ -240,7 +260,10 @@ impl Translator<'_> {
         }
         self.bump();
         let Some(c) = self.peek() else {
-            return Err(RegexError::new("trailing backslash at end of expression", ""));
+            return Err(RegexError::new(
+                "trailing backslash at end of expression",
+                "",
+            ));
         };
         let assertion = match c {
             'A' | 'z' => Some(format!("\\{c}")),
@@ -284,8 +307,28 @@ fn parse_count(text: &str) -> Option<u32> {
     (digits && plain).then(|| text.parse().unwrap_or(u32::MAX))
 }
 
+/// A character that stands for itself, outside or inside a class. Not every escape means that: `\<` is a boundary.
 pub(super) fn push_literal(out: &mut String, c: char) {
-    if c.is_ascii_punctuation() {
+    if matches!(
+        c,
+        '\\' | '.'
+            | '+'
+            | '*'
+            | '?'
+            | '('
+            | ')'
+            | '|'
+            | '['
+            | ']'
+            | '{'
+            | '}'
+            | '^'
+            | '$'
+            | '#'
+            | '&'
+            | '-'
+            | '~'
+    ) {
         out.push('\\');
     }
     out.push(c);

@@ -11,7 +11,8 @@ mod tests;
 /// Body of `POST /v1/chat/completions`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChatRequest {
-    /// Base model or adapter.
+    /// Base model or adapter; engines take an absent one for their base model.
+    #[serde(default)]
     pub model: String,
     /// The conversation so far.
     pub messages: Vec<Message>,

@@ -11,7 +11,8 @@ mod tests;
 /// Body of `POST /v1/completions`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompletionRequest {
-    /// Base model or adapter.
+    /// Base model or adapter; engines take an absent one for their base model.
+    #[serde(default)]
     pub model: String,
     /// What to continue.
     pub prompt: Prompt,

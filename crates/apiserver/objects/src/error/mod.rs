@@ -51,7 +51,7 @@ pub enum ApiError {
     /// Server-side apply met fields that other managers own.
     #[error("{}", status::apply_conflict_message(.causes))]
     ApplyConflict {
-        /// One entry for each contested field.
+        /// One entry for each contested field, sorted by manager.
         causes: Vec<FieldConflict>,
     },
     /// The object breaks rules that are stated per field.
@@ -71,6 +71,14 @@ pub enum ApiError {
     Unprocessable {
         /// What failed.
         message: String,
+    },
+    /// A strategic merge patch names a list item without its key.
+    #[error("map: {item} does not contain declared merge key: {key}")]
+    MergeKeyMissing {
+        /// The item as Go prints it.
+        item: String,
+        /// The key.
+        key: String,
     },
     /// A list or watch position that is no longer held.
     #[error("{message}")]
@@ -163,7 +171,7 @@ const GENERATED_TAKEN: &str =
 /// One field that another manager owns.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FieldConflict {
-    /// The other manager, as messages name it, for example `conflict with "kubectl" using v1`.
+    /// The other manager, as messages name it, for example `"kubectl" using v1`.
     pub manager: String,
     /// Path of the field, for example `.spec.replicas`.
     pub field: String,

@@ -9,7 +9,7 @@ impl ApiError {
     pub fn code_and_reason(&self) -> (u16, &'static str) {
         match self {
             Self::NotFound { .. } | Self::UnknownPath => (404, "NotFound"),
-            Self::VersionOnCreate => (500, ""),
+            Self::VersionOnCreate | Self::MergeKeyMissing { .. } => (500, ""),
             Self::AlreadyExists { .. } => (409, "AlreadyExists"),
             Self::Conflict { .. } | Self::ApplyConflict { .. } => (409, "Conflict"),
             Self::Invalid { .. } | Self::Unprocessable { .. } => (422, "Invalid"),
@@ -85,7 +85,10 @@ impl ApiError {
             Self::ApplyConflict { causes } => Some(json!({
                 "causes": causes
                     .iter()
-                    .map(|conflict| cause("FieldManagerConflict", &conflict.manager, &conflict.field))
+                    .map(|conflict| {
+                        let message = format!("conflict with {}", conflict.manager);
+                        cause("FieldManagerConflict", &message, &conflict.field)
+                    })
                     .collect::<Vec<_>>(),
             })),
             Self::MethodNotSupported { resource, .. } => {
@@ -102,9 +105,10 @@ impl ApiError {
                 Some(json!({ "retryAfterSeconds": retry_after_seconds }))
             }
             Self::Internal { message } => Some(json!({ "causes": [{ "message": message }] })),
+            Self::Unprocessable { .. } => Some(json!({})),
             Self::UnknownPath
             | Self::VersionOnCreate
-            | Self::Unprocessable { .. }
+            | Self::MergeKeyMissing { .. }
             | Self::Expired { .. }
             | Self::BadRequest { .. }
             | Self::Unauthorized
@@ -146,20 +150,17 @@ pub(super) fn invalid_message(group: &str, kind: &str, name: &str, faults: &[Fau
 }
 
 pub(super) fn apply_conflict_message(causes: &[FieldConflict]) -> String {
-    let noun = if causes.len() == 1 { "conflict" } else { "conflicts" };
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for cause in causes {
-        match groups.iter_mut().find(|(manager, _)| *manager == cause.manager) {
-            Some((_, fields)) => fields.push(&cause.field),
-            None => groups.push((&cause.manager, vec![&cause.field])),
-        }
+    if let [only] = causes {
+        return format!("Apply failed with 1 conflict: conflict with {}: {}", only.manager, only.field);
     }
-    let lines: Vec<String> = groups
-        .iter()
-        .map(|(manager, fields)| match fields.as_slice() {
-            [only] if groups.len() == 1 => format!("{manager}: {only}"),
-            several => format!("{manager}:\n- {}", several.join("\n- ")),
-        })
-        .collect();
-    format!("Apply failed with {} {noun}: {}", causes.len(), lines.join("\n"))
+    let mut lines = Vec::new();
+    let mut manager = None;
+    for cause in causes {
+        if manager != Some(&cause.manager) {
+            lines.push(format!("conflicts with {}:", cause.manager));
+            manager = Some(&cause.manager);
+        }
+        lines.push(format!("- {}", cause.field));
+    }
+    format!("Apply failed with {} conflicts: {}", causes.len(), lines.join("\n"))
 }

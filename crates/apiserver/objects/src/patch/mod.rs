@@ -4,6 +4,7 @@
 
 mod json;
 mod merge;
+mod order;
 mod strategic;
 #[cfg(test)]
 mod tests;

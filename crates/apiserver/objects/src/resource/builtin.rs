@@ -103,7 +103,7 @@ fn fields(group: &str, resource: &str) -> Vec<SelectableField> {
         ("", "services") => &["spec.clusterIP", "spec.type"],
         ("apps", "replicasets") | ("", "replicationcontrollers") => &["status.replicas"],
         ("batch", "jobs") => &["status.successful"],
-        ("", "events") | ("events.k8s.io", "events") => return event_fields(),
+        ("" | "events.k8s.io", "events") => return event_fields(),
         _ => &[],
     };
     paths.iter().map(|path| SelectableField::at_path(path)).collect()

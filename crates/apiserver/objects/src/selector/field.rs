@@ -137,7 +137,8 @@ fn unescape(raw: &str) -> Result<String, ApiError> {
             },
             ',' | '=' => {
                 return Err(ApiError::bad_request(format!(
-                    "invalid field selector: unescaped character in value: {symbol}"
+                    "invalid field selector: unescaped character in value: {}",
+                    u32::from(symbol)
                 )));
             }
             other => value.push(other),

@@ -35,7 +35,7 @@ enum Test {
 impl LabelSelector {
     /// Parses the text of a request's `labelSelector`.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
-        parse(text).map_err(|fault| ApiError::bad_request(format!("unable to parse requirement: {fault}")))
+        parse(text).map_err(ApiError::bad_request)
     }
 
     /// Reads a selector object (`matchLabels`, `matchExpressions`). A missing one takes nothing, so it is `None`.
@@ -120,21 +120,28 @@ fn parse(text: &str) -> Result<LabelSelector, String> {
     loop {
         match cursor.peek() {
             Token::End => return Ok(LabelSelector { requirements }),
-            Token::Word(_) | Token::Sign(_) => requirements.push(requirement(&mut cursor)?),
+            token if starts_requirement(token) => {
+                let parsed = requirement(&mut cursor)
+                    .map_err(|fault| format!("unable to parse requirement: {fault}"))?;
+                requirements.push(parsed);
+            }
             other => return Err(format!("found '{}', expected: !, identifier, or 'end of string'", other.text())),
         }
         match cursor.next() {
             Token::End => return Ok(LabelSelector { requirements }),
             Token::Comma => {
                 let follows = cursor.peek();
-                let negated = matches!(follows, Token::Sign(sign) if sign == "!");
-                if !negated && !matches!(follows, Token::Word(_)) {
+                if !starts_requirement(follows) {
                     return Err(format!("found '{}', expected: identifier after ','", follows.text()));
                 }
             }
             other => return Err(format!("found '{}', expected: ',' or 'end of string'", other.text())),
         }
     }
+}
+
+fn starts_requirement(token: &Token) -> bool {
+    matches!(token, Token::Word(_)) || matches!(token, Token::Sign(sign) if sign == "!")
 }
 
 fn requirement(cursor: &mut Cursor) -> Result<Requirement, String> {
@@ -185,8 +192,14 @@ fn values(cursor: &mut Cursor, key: &str) -> Result<BTreeSet<String>, String> {
                 values.insert(pending.take().unwrap_or_default());
                 break;
             }
-            Token::Word(word) => return Err(format!("found '{word}', expected: ',' or ')'")),
-            other => return Err(format!("found '{}', expected: ',', or identifier", other.text())),
+            other => {
+                let expected = match (pending, values.is_empty()) {
+                    (Some(_), _) => "',' or ')'",
+                    (None, true) => "',', ')' or identifier",
+                    (None, false) => "',', or identifier",
+                };
+                return Err(format!("found '{}', expected: {expected}", other.text()));
+            }
         }
     }
     for value in &values {
@@ -211,7 +224,7 @@ fn value(cursor: &mut Cursor, key: &str) -> Result<String, String> {
 fn bound(cursor: &mut Cursor, key: &str) -> Result<i64, String> {
     let text = value(cursor, key)?;
     text.parse().map_err(|_| {
-        format!("values[0][{key}]: Invalid value: {}: for 'Gt', 'Lt' operators, the value must be an integer", go::quote(&text))
+        format!("values[0]: Invalid value: {}: for 'Gt', 'Lt' operators, the value must be an integer", go::quote(&text))
     })
 }
 
@@ -220,7 +233,7 @@ fn check_key(key: &str) -> Result<(), String> {
     if faults.is_empty() {
         return Ok(());
     }
-    Err(format!("key: Invalid value: {}: {}", go::quote(key), faults.join("; ")))
+    Err(format!("<nil>: Invalid value: {}: {}", go::quote(key), faults.join("; ")))
 }
 
 fn check_value(value: &str, key: &str) -> Result<(), String> {

@@ -126,9 +126,8 @@ impl RawListOptions {
         Ok(match (number, self.rule_name(), limit) {
             (None, ..) => VersionRule::Latest,
             (Some(0), ..) => VersionRule::Any,
-            (Some(version), "Exact", _) => VersionRule::Exact(version),
-            // The historic meaning of a version with a limit, kept for old clients.
-            (Some(version), "", Some(_)) => VersionRule::Exact(version),
+            // A version with a limit and no rule is the historic way to ask for exactly that version.
+            (Some(version), "Exact", _) | (Some(version), "", Some(_)) => VersionRule::Exact(version),
             (Some(version), ..) => VersionRule::NotOlderThan(version),
         })
     }
@@ -235,11 +234,10 @@ impl Store {
     fn shown(&self, resource: &GroupResource, rule: VersionRule) -> Result<Shown, ApiError> {
         let current = self.version;
         let version = match rule {
-            VersionRule::Latest | VersionRule::Any => current,
             VersionRule::NotOlderThan(asked) | VersionRule::Exact(asked) if asked > current => {
                 return Err(ApiError::VersionTooLarge { asked, current });
             }
-            VersionRule::NotOlderThan(_) => current,
+            VersionRule::Latest | VersionRule::Any | VersionRule::NotOlderThan(_) => current,
             VersionRule::Exact(asked) => asked,
         };
         let mut overlay = BTreeMap::new();

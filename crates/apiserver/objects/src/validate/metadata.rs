@@ -35,7 +35,9 @@ pub(super) fn faults(resource: &Resource, object: &Value) -> Vec<Fault> {
     faults.extend(label_faults(metadata, &at));
     faults.extend(annotation_faults(metadata, &at));
     faults.extend(owner_faults(metadata, &at));
-    faults.extend(finalizer_faults(metadata, &at));
+    // Custom resources and their definitions take any qualified name, core kinds only well-known or prefixed ones.
+    let core = !resource.is_custom() && resource.group() != "apiextensions.k8s.io";
+    faults.extend(finalizer_faults(metadata, &at, core));
     faults
 }
 
@@ -109,7 +111,7 @@ fn owner_faults(metadata: &Map<String, Value>, at: &FieldPath) -> Vec<Fault> {
     faults
 }
 
-fn finalizer_faults(metadata: &Map<String, Value>, at: &FieldPath) -> Vec<Fault> {
+fn finalizer_faults(metadata: &Map<String, Value>, at: &FieldPath, core: bool) -> Vec<Fault> {
     let path = at.field("finalizers");
     let mut faults = Vec::new();
     let held: Vec<&str> = metadata
@@ -124,7 +126,7 @@ fn finalizer_faults(metadata: &Map<String, Value>, at: &FieldPath) -> Vec<Fault>
         for text in names::qualified_name(finalizer) {
             faults.push(Fault::invalid(at.clone(), *finalizer, text));
         }
-        if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(finalizer) {
+        if core && !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(finalizer) {
             let rule = "name is neither a standard finalizer name nor is it fully qualified";
             faults.push(Fault::invalid(at, *finalizer, rule));
         }

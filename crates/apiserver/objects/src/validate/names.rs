@@ -1,7 +1,5 @@
 //! What names, label keys and label values may look like. Each function returns the broken rules as texts.
 
-use std::fmt::Write as _;
-
 use crate::resource::Resource;
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
@@ -11,9 +9,6 @@ const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower ca
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or \
      '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex \
      used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', \
-     start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or \
-     'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and \
      end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for \
      validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -29,8 +24,6 @@ pub enum NameRule {
     Subdomain,
     /// A DNS label; namespaces and whatever becomes one part of a DNS name.
     Label,
-    /// A DNS label that starts with a letter.
-    Label1035,
     /// Anything that is one segment of a path.
     PathSegment,
 }
@@ -39,8 +32,7 @@ impl NameRule {
     /// The rule for objects of `resource`.
     pub fn of(resource: &Resource) -> Self {
         match (resource.group(), resource.group_resource.resource()) {
-            ("", "namespaces") => Self::Label,
-            ("", "services") => Self::Label1035,
+            ("", "namespaces" | "services") => Self::Label,
             ("rbac.authorization.k8s.io", _) => Self::PathSegment,
             _ => Self::Subdomain,
         }
@@ -55,7 +47,6 @@ impl NameRule {
         match self {
             Self::Subdomain => subdomain(&whole),
             Self::Label => label(&whole),
-            Self::Label1035 => label_1035(&whole),
             Self::PathSegment => path_segment(&whole),
         }
     }
@@ -84,14 +75,10 @@ fn is_qualified_part(text: &str) -> bool {
     shaped(text, |byte| byte.is_ascii_alphanumeric(), inner)
 }
 
-fn too_long(limit: usize) -> String {
-    format!("must be no more than {limit} bytes")
-}
-
-fn checked(text: &str, limit: usize, fits: bool, rule: &str) -> Vec<String> {
+fn checked(text: &str, limit: usize, unit: &str, fits: bool, rule: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if text.len() > limit {
-        faults.push(too_long(limit));
+        faults.push(format!("must be no more than {limit} {unit}"));
     }
     if !fits {
         faults.push(rule.to_owned());
@@ -101,18 +88,15 @@ fn checked(text: &str, limit: usize, fits: bool, rule: &str) -> Vec<String> {
 
 /// Rules of a DNS subdomain.
 pub fn subdomain(text: &str) -> Vec<String> {
-    checked(text, 253, text.split('.').all(is_label), SUBDOMAIN)
+    checked(text, 253, "characters", text.split('.').all(is_label), SUBDOMAIN)
 }
 
 /// Rules of a DNS label.
 pub fn label(text: &str) -> Vec<String> {
-    checked(text, 63, is_label(text), LABEL)
-}
-
-/// Rules of a DNS label that starts with a letter.
-pub fn label_1035(text: &str) -> Vec<String> {
-    let lettered = text.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
-    checked(text, 63, lettered && is_label(text), LABEL_1035)
+    if text.len() <= 63 && !is_label(text) && text.contains('.') && text.split('.').all(is_label) {
+        return vec!["must not contain dots".to_owned()];
+    }
+    checked(text, 63, "characters", is_label(text), LABEL)
 }
 
 fn path_segment(text: &str) -> Vec<String> {
@@ -137,16 +121,15 @@ pub fn qualified_name(text: &str) -> Vec<String> {
             *name
         }
         _ => {
-            let mut fault = String::from("a valid label key ");
-            // Writing to a String cannot fail.
-            let _ = write!(fault, "{QUALIFIED} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')");
-            return vec![fault.replacen("a valid label key must", "a qualified name must", 1)];
+            return vec![format!(
+                "a valid label key {QUALIFIED} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            )];
         }
     };
     if name.is_empty() {
         faults.push("name part must be non-empty".to_owned());
     } else if name.len() > 63 {
-        faults.push(format!("name part {}", too_long(63)));
+        faults.push("name part must be no more than 63 bytes".to_owned());
     }
     if !is_qualified_part(name) {
         faults.push(format!("name part {QUALIFIED}"));
@@ -156,5 +139,5 @@ pub fn qualified_name(text: &str) -> Vec<String> {
 
 /// Rules of label values.
 pub fn label_value(text: &str) -> Vec<String> {
-    checked(text, 63, text.is_empty() || is_qualified_part(text), LABEL_VALUE)
+    checked(text, 63, "bytes", text.is_empty() || is_qualified_part(text), LABEL_VALUE)
 }

@@ -27,6 +27,7 @@ impl Store {
         let name = meta::text(&object, "name").to_owned();
         self.check_namespace(resource, namespace, &name)?;
 
+        meta::drop_empty(&mut object);
         strategy::prepare_create(resource, &mut object);
         meta::set(&mut object, "uid", json!(author.uid));
         meta::set(&mut object, "creationTimestamp", json!(meta::time_text(author.now)));
@@ -37,7 +38,8 @@ impl Store {
             let resource = resource.group_resource.clone();
             return Err(ApiError::AlreadyExists { resource, name, generated });
         }
-        author.track(None, &mut object, Part::Main);
+        author.track(resource, None, &mut object, Part::Main);
+        strategy::hold_namespace(resource, &mut object);
         self.plan_put(resource, object, None, Outcome::Created)
     }
 

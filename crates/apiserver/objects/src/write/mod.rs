@@ -30,7 +30,7 @@ pub use delete::{DeleteOptions, Propagation};
 use crate::error::ApiError;
 use crate::meta;
 use crate::object::Object;
-use crate::ownership;
+use crate::ownership::{self, Writer};
 use crate::resource::{GroupResource, Resource};
 use crate::store::Store;
 
@@ -184,21 +184,22 @@ pub struct Delete<'a> {
     pub now: Timestamp,
 }
 
-impl<'a> Author<'a> {
+impl Author<'_> {
     /// The server itself: makes nothing new and leaves no trace in managed fields.
     pub fn server(now: Timestamp) -> Self {
         Self { now, uid: "", seed: 0, tracking: None }
     }
 
-    fn track(&self, live: Option<&Value>, new: &mut Value, part: Part<'_>) {
+    fn track(&self, resource: &Resource, live: Option<&Value>, new: &mut Value, part: Part<'_>) {
         if let Some(tracking) = self.tracking {
-            let author = ownership::Writer {
-                manager: tracking.manager,
-                api_version: tracking.api_version,
-                subresource: part.subresource(),
-                now: self.now,
-            };
-            ownership::track_update(tracking.schema, live, new, author);
+            let writer = Writer::new(
+                resource,
+                tracking.manager,
+                tracking.api_version,
+                part.subresource(),
+                self.now,
+            );
+            ownership::track_update(tracking.schema, live, new, writer);
         }
     }
 }

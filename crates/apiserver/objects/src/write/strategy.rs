@@ -12,7 +12,7 @@ const SYSTEM: [&str; 5] =
 
 /// Resets what a new object may not bring along.
 pub(super) fn prepare_create(resource: &Resource, object: &mut Value) {
-    for member in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields"] {
+    for member in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
         meta::set(object, member, Value::Null);
     }
     let keeps_status = !resource.status || resource.group_resource.to_string() == "nodes";
@@ -24,7 +24,9 @@ pub(super) fn prepare_create(resource: &Resource, object: &mut Value) {
         Removal::PodGrace => {
             members.insert("status".into(), json!({ "phase": "Pending" }));
         }
-        Removal::NamespaceFinalizers => prepare_namespace(object),
+        Removal::NamespaceFinalizers => {
+            members.insert("status".into(), json!({ "phase": "Active" }));
+        }
         Removal::Immediate => {}
     }
     if resource.generation != GenerationRule::None {
@@ -32,8 +34,11 @@ pub(super) fn prepare_create(resource: &Resource, object: &mut Value) {
     }
 }
 
-fn prepare_namespace(object: &mut Value) {
-    object["status"] = json!({ "phase": "Active" });
+/// A namespace is held by what clears out its contents. The hold belongs to nobody.
+pub(super) fn hold_namespace(resource: &Resource, object: &mut Value) {
+    if resource.removal != Removal::NamespaceFinalizers {
+        return;
+    }
     let spec = &mut object["spec"];
     if !spec.is_object() {
         *spec = json!({});
@@ -74,10 +79,16 @@ pub(super) fn prepare_update(resource: &Resource, part: Part<'_>, old: &Value, n
         meta::set(&mut merged, member, kept);
     }
     meta::set(&mut merged, "selfLink", Value::Null);
-    if resource.removal == Removal::NamespaceFinalizers && part == Part::Main {
-        let finalizers = meta::at(old, &["spec", "finalizers"]).cloned().unwrap_or_default();
-        if let Some(spec) = merged.as_object_mut() {
-            spec.insert("spec".into(), json!({ "finalizers": finalizers }));
+    if resource.removal == Removal::NamespaceFinalizers {
+        let source = if part == Part::Main { old } else { &merged };
+        let finalizers = meta::at(source, &["spec", "finalizers"]).and_then(Value::as_array);
+        let spec = match finalizers.filter(|list| !list.is_empty()) {
+            Some(list) => json!({ "finalizers": list }),
+            None => json!({}),
+        };
+        merged["spec"] = spec;
+        if let (Part::Whole(_), Some(members)) = (part, merged.as_object_mut()) {
+            put(members, "status", old.get("status").cloned());
         }
     }
     merged
@@ -138,7 +149,8 @@ fn differs_outside_metadata(resource: &Resource, old: &Value, new: &Value) -> bo
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return false };
     let counts = |member: &str| {
         let aside = matches!(member, "metadata" | "apiVersion" | "kind");
-        !aside && !(resource.status && member == "status")
+        let apart = resource.status && member == "status";
+        !aside && !apart
     };
     old.keys()
         .chain(new.keys())

@@ -26,12 +26,13 @@ impl Store {
         check_versions(resource, stored, &object)?;
 
         let old = stored.value();
+        meta::drop_empty(&mut object);
         let mut new = strategy::prepare_update(resource, part, &old, object);
         strategy::label_namespace(resource, &mut new);
         admit(Review { old: Some(&old), new: &mut new })?;
         strategy::count_generation(resource, &old, &mut new);
         validate::changed_object(resource, &old, &new)?;
-        author.track(Some(&old), &mut new, part);
+        author.track(resource, Some(&old), &mut new, part);
         meta::set(&mut new, "resourceVersion", json!(stored.version().to_string()));
         ownership::keep_times(&old, &mut new);
 

@@ -2,37 +2,37 @@ use rstest::rstest;
 
 use super::*;
 
-fn form(shape: Shape) -> Option<Accepted> {
-    Some(Accepted {
+fn form(shape: Shape) -> Accepted {
+    Accepted {
         shape,
         encoding: Encoding::Json,
-    })
+    }
 }
 
 #[rstest]
-#[case::nothing(None, form(Shape::Object))]
-#[case::anything(Some("*/*"), form(Shape::Object))]
-#[case::json(Some("application/json, */*"), form(Shape::Object))]
+#[case::nothing(None, Some(form(Shape::Object)))]
+#[case::anything(Some("*/*"), Some(form(Shape::Object)))]
+#[case::json(Some("application/json, */*"), Some(form(Shape::Object)))]
 #[case::table(
     Some("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"),
-    form(Shape::Table)
+    Some(form(Shape::Table))
 )]
 #[case::old_table_falls_through(
     Some("application/json;as=Table;v=v1beta1;g=meta.k8s.io, application/json"),
-    form(Shape::Object)
+    Some(form(Shape::Object))
 )]
 #[case::protobuf_falls_through(
     Some("application/vnd.kubernetes.protobuf,application/json"),
-    form(Shape::Object)
+    Some(form(Shape::Object))
 )]
 #[case::only_protobuf(Some("application/vnd.kubernetes.protobuf"), None)]
 #[case::discovery(
     Some("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"),
-    form(Shape::Discovery("v2"))
+    Some(form(Shape::Discovery("v2")))
 )]
 #[case::metadata(
     Some("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"),
-    form(Shape::PartialObjectList)
+    Some(form(Shape::PartialObjectList))
 )]
 fn chooses_the_first_form_it_has(#[case] header: Option<&str>, #[case] expected: Option<Accepted>) {
     assert_eq!(negotiate(header), expected);

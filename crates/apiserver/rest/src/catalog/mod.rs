@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! - A [`Catalog`] never changes; a new one takes its place when a CustomResourceDefinition does.
+//! - A [`Catalog`] never changes; a new one takes its place when a `CustomResourceDefinition` does.
 //! - Every version of a resource shares one [`Resource`], so its objects are stored once.
 
 mod builtin;
@@ -70,12 +70,24 @@ impl Subresource {
     }
 }
 
+/// The verbs of every resource.
+pub(crate) const VERBS: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
+
 /// Where a type comes from.
 #[derive(Debug, Clone)]
 pub(crate) enum Origin {
     /// Built in; the name of its schema in the data file.
     Builtin(&'static str),
-    /// Defined by a CustomResourceDefinition.
+    /// Defined by a `CustomResourceDefinition`.
     Custom(Arc<custom::CustomType>),
 }
 
@@ -102,10 +114,6 @@ impl ResourceType {
     /// `v1` or `group/v1`.
     pub(crate) fn api_version(&self) -> String {
         api_version(&self.group, &self.version)
-    }
-
-    pub(crate) fn verbs(&self) -> &'static [&'static str] {
-        &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
     }
 
     pub(crate) fn has(&self, subresource: Subresource) -> bool {
@@ -160,31 +168,49 @@ impl Catalog {
 
     /// This catalog with the types of one more group, version and plural; an equal one is replaced.
     pub(crate) fn insert(&mut self, kind: Arc<ResourceType>) {
-        let path = (kind.group.clone(), kind.version.clone(), kind.plural.clone());
+        let path = (
+            kind.group.clone(),
+            kind.version.clone(),
+            kind.plural.clone(),
+        );
         if self.by_path.insert(path, Arc::clone(&kind)).is_some() {
             self.types.retain(|old| !same_path(old, &kind));
         }
         self.types.push(kind);
     }
 
-    pub(crate) fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<ResourceType>> {
+    pub(crate) fn get(
+        &self,
+        group: &str,
+        version: &str,
+        plural: &str,
+    ) -> Option<&Arc<ResourceType>> {
         let path = (group.to_owned(), version.to_owned(), plural.to_owned());
         self.by_path.get(&path)
     }
 
     /// Any version of what is stored as `resource`.
     pub(crate) fn stored_as(&self, resource: &GroupResource) -> Option<&Arc<ResourceType>> {
-        self.types.iter().find(|kind| kind.group_resource() == resource)
+        self.types
+            .iter()
+            .find(|kind| kind.group_resource() == resource)
     }
 
     pub(crate) fn of_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<ResourceType>> {
-        let matches = |entry: &&Arc<ResourceType>| entry.kind == kind && entry.api_version() == api_version;
+        let matches =
+            |entry: &&Arc<ResourceType>| entry.kind == kind && entry.api_version() == api_version;
         self.types.iter().find(matches)
     }
 
     /// The types of a version, in the order they were added.
-    pub(crate) fn of_version(&self, group: &str, version: &str) -> impl Iterator<Item = &Arc<ResourceType>> {
-        self.types.iter().filter(move |kind| kind.group == group && kind.version == version)
+    pub(crate) fn of_version(
+        &self,
+        group: &str,
+        version: &str,
+    ) -> impl Iterator<Item = &Arc<ResourceType>> {
+        self.types
+            .iter()
+            .filter(move |kind| kind.group == group && kind.version == version)
     }
 
     /// Group names in the order they were added.
@@ -221,7 +247,11 @@ fn same_path(one: &ResourceType, other: &ResourceType) -> bool {
 }
 
 fn from_row(row: &builtin::Builtin, schema: Schema) -> ResourceType {
-    let scope = if row.namespaced { Scope::Namespaced } else { Scope::Cluster };
+    let scope = if row.namespaced {
+        Scope::Namespaced
+    } else {
+        Scope::Cluster
+    };
     // Both kinds of Event are stored as the core one.
     let group = if row.kind == "Event" { "" } else { row.group };
     let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
@@ -250,5 +280,8 @@ pub(crate) fn builtin_schema_names() -> impl Iterator<Item = &'static str> {
 /// The texts of a list of strings.
 pub(crate) fn texts(value: Option<&Value>) -> Vec<String> {
     let items = value.and_then(Value::as_array).into_iter().flatten();
-    items.filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+    items
+        .filter_map(Value::as_str)
+        .map(ToOwned::to_owned)
+        .collect()
 }

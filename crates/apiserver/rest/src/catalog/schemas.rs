@@ -26,21 +26,34 @@ pub(crate) fn unpack() -> Map<String, Value> {
 pub(crate) fn definitions() -> Result<Definitions, SchemaError> {
     let mut schemas = unpack();
     for schema in schemas.values_mut() {
-        drop_descriptions(schema);
+        simplify(schema);
     }
     let roots: Vec<&str> = super::builtin_schema_names().collect();
     Definitions::parse(&schemas, &roots)
 }
 
-fn drop_descriptions(schema: &mut Value) {
+/// Drops what is not needed to check objects, and turns a lone `allOf` around a reference into the reference itself.
+fn simplify(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
             if map.get("description").is_some_and(Value::is_string) {
                 map.remove("description");
             }
-            map.values_mut().for_each(drop_descriptions);
+            let reference = match map
+                .get("allOf")
+                .and_then(Value::as_array)
+                .map(Vec::as_slice)
+            {
+                Some([only]) => only.get("$ref").cloned(),
+                _ => None,
+            };
+            if let Some(reference) = reference {
+                map.remove("allOf");
+                map.insert("$ref".into(), reference);
+            }
+            map.values_mut().for_each(simplify);
         }
-        Value::Array(items) => items.iter_mut().for_each(drop_descriptions),
+        Value::Array(items) => items.iter_mut().for_each(simplify),
         _ => {}
     }
 }

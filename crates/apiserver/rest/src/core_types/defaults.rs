@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{
-    json::{fill, fill_positive, items_mut, object_mut, text},
+    json::{fill, fill_positive, items_mut, object_mut, text, within},
     pod_spec,
 };
 
@@ -23,7 +23,9 @@ pub(crate) fn fill_defaults(group: &str, kind: &str, object: &mut Value) {
         ("", "Secret") => secret(object),
         ("", "Namespace") => namespace(object),
         ("", "PersistentVolumeClaim") => {
-            fill_member(object, "spec", |spec| fill(spec, "volumeMode", "Filesystem"));
+            fill_member(object, "spec", |spec| {
+                fill(spec, "volumeMode", "Filesystem");
+            });
             fill_member(object, "status", |status| fill(status, "phase", "Pending"));
         }
         ("apps", "Deployment") => fill_member(object, "spec", deployment_spec),
@@ -44,7 +46,7 @@ pub(crate) fn fill_defaults(group: &str, kind: &str, object: &mut Value) {
 /// Makes sure that `member` is an object and passes it on.
 fn fill_member(object: &mut Value, member: &str, rule: impl FnOnce(&mut Value)) {
     fill(object, member, json!({}));
-    object.get_mut(member).map_or((), rule);
+    within(object, member, rule);
 }
 
 fn workload_spec(spec: &mut Value) {
@@ -70,7 +72,9 @@ fn deployment_spec(spec: &mut Value) {
 }
 
 fn service(object: &mut Value) {
-    fill_member(object, "status", |status| fill(status, "loadBalancer", json!({})));
+    fill_member(object, "status", |status| {
+        fill(status, "loadBalancer", json!({}));
+    });
     fill_member(object, "spec", service_spec);
 }
 
@@ -93,7 +97,10 @@ fn service_spec(spec: &mut Value) {
 /// `stringData` is write-only: it is encoded into `data` and forgotten.
 fn secret(object: &mut Value) {
     fill(object, "type", "Opaque");
-    let Some(Value::Object(plain)) = object.as_object_mut().and_then(|map| map.remove("stringData")) else {
+    let Some(Value::Object(plain)) = object
+        .as_object_mut()
+        .and_then(|map| map.remove("stringData"))
+    else {
         return;
     };
     let encoded: BTreeMap<String, String> = plain
@@ -105,7 +112,11 @@ fn secret(object: &mut Value) {
     }
     fill(object, "data", json!({}));
     if let Some(data) = object_mut(object, "data") {
-        data.extend(encoded.into_iter().map(|(name, value)| (name, value.into())));
+        data.extend(
+            encoded
+                .into_iter()
+                .map(|(name, value)| (name, value.into())),
+        );
     }
 }
 
@@ -126,7 +137,9 @@ fn namespace(object: &mut Value) {
 
 fn custom_resource_definition(object: &mut Value) {
     fill_member(object, "spec", |spec| {
-        fill_member(spec, "conversion", |conversion| fill(conversion, "strategy", "None"));
+        fill_member(spec, "conversion", |conversion| {
+            fill(conversion, "strategy", "None");
+        });
         fill_member(spec, "names", |names| {
             let kind = text(names, &["kind"]).to_owned();
             if !kind.is_empty() {

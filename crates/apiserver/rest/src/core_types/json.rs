@@ -3,12 +3,18 @@
 use serde_json::{Map, Value};
 
 /// Member `name` as an object to be changed; `None` if it is absent or something else.
-pub(crate) fn object_mut<'a>(value: &'a mut Value, name: &str) -> Option<&'a mut Map<String, Value>> {
+pub(crate) fn object_mut<'a>(
+    value: &'a mut Value,
+    name: &str,
+) -> Option<&'a mut Map<String, Value>> {
     value.get_mut(name)?.as_object_mut()
 }
 
 /// The items of the list member `name`; nothing if it is absent.
-pub(crate) fn items_mut<'a>(value: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> {
+pub(crate) fn items_mut<'a>(
+    value: &'a mut Value,
+    name: &str,
+) -> impl Iterator<Item = &'a mut Value> {
     value
         .get_mut(name)
         .and_then(Value::as_array_mut)
@@ -58,4 +64,11 @@ pub(crate) fn text<'a>(value: &'a Value, path: &[&str]) -> &'a str {
         .try_fold(value, |value, step| value.get(step))
         .and_then(Value::as_str)
         .unwrap_or_default()
+}
+
+/// Applies `rule` to member `name` if that is an object.
+pub(crate) fn within(value: &mut Value, name: &str, rule: impl FnOnce(&mut Value)) {
+    if let Some(member) = value.get_mut(name).filter(|member| member.is_object()) {
+        rule(member);
+    }
 }

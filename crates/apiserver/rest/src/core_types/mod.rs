@@ -1,4 +1,4 @@
-//! What the API server knows about the built-in types beyond their schemas: defaults, checks, what a write may touch.
+//! What the API server knows about the built-in types beyond their schemas: defaults, checks, what creation sets.
 //!
 //! # Invariants
 //!
@@ -7,13 +7,13 @@
 //!
 //! # Where to go next
 //!
-//! [`defaults`] and [`pod_spec`] fill, [`prepare`] decides what a create or update may set, [`check`] refuses.
+//! [`defaults`] and [`pod_spec`] fill, [`settle`] sets what only the server may, [`check`] refuses.
 
 pub(crate) mod check;
 pub(crate) mod defaults;
 pub(crate) mod json;
 pub(crate) mod pod_spec;
-pub(crate) mod prepare;
+pub(crate) mod settle;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::json::{fill, fill_positive, is_unset, items_mut, object_mut};
+use super::json::{fill, fill_positive, is_unset, items_mut, object_mut, within};
 
 /// Permission bits 0644, in decimal as the API shows them.
 const FILE_MODE: i64 = 0o644;
@@ -47,7 +47,11 @@ pub(crate) fn fill_pod_only(spec: &mut Value) {
 
 /// The deprecated `serviceAccount` and `serviceAccountName` always agree.
 fn mirror_service_account(spec: &mut Value) {
-    let of = |name: &str| spec.get(name).filter(|value| !is_unset(Some(value))).cloned();
+    let of = |name: &str| {
+        spec.get(name)
+            .filter(|value| !is_unset(Some(value)))
+            .cloned()
+    };
     if let Some(name) = of("serviceAccountName").or_else(|| of("serviceAccount")) {
         spec["serviceAccountName"] = name.clone();
         spec["serviceAccount"] = name;
@@ -58,7 +62,11 @@ fn fill_container(container: &mut Value, host_network: bool) {
     fill(container, "terminationMessagePath", "/dev/termination-log");
     fill(container, "terminationMessagePolicy", "File");
     fill(container, "resources", json!({}));
-    if let Some(policy) = container.get("image").and_then(Value::as_str).map(pull_policy) {
+    if let Some(policy) = container
+        .get("image")
+        .and_then(Value::as_str)
+        .map(pull_policy)
+    {
         fill(container, "imagePullPolicy", policy);
     }
     for port in items_mut(container, "ports") {
@@ -68,35 +76,36 @@ fn fill_container(container: &mut Value, host_network: bool) {
         }
     }
     for env in items_mut(container, "env") {
-        if let Some(reference) = env.get_mut("valueFrom").and_then(|from| from.get_mut("fieldRef")) {
-            fill(reference, "apiVersion", "v1");
-        }
+        within(env, "valueFrom", |from| {
+            within(from, "fieldRef", |reference| {
+                fill(reference, "apiVersion", "v1");
+            });
+        });
     }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        container.get_mut(probe).map_or((), fill_probe);
+        within(container, probe, fill_probe);
     }
-    for hook in ["postStart", "preStop"] {
-        let hook = container.get_mut("lifecycle").and_then(|hooks| hooks.get_mut(hook));
-        hook.and_then(|hook| hook.get_mut("httpGet")).map_or((), fill_http_get);
-    }
+    within(container, "lifecycle", |hooks| {
+        for hook in ["postStart", "preStop"] {
+            within(hooks, hook, |hook| within(hook, "httpGet", fill_http_get));
+        }
+    });
 }
 
 /// `Always` for the tag `latest`, written or implied; a digest or another tag never changes.
 fn pull_policy(image: &str) -> &'static str {
     let last = image.rsplit('/').next().unwrap_or(image);
-    let is_latest = !image.contains('@') && matches!(last.split_once(':'), None | Some((_, "latest")));
+    let is_latest =
+        !image.contains('@') && matches!(last.split_once(':'), None | Some((_, "latest")));
     if is_latest { "Always" } else { "IfNotPresent" }
 }
 
 fn fill_probe(probe: &mut Value) {
-    if !probe.is_object() {
-        return;
-    }
     fill_positive(probe, "timeoutSeconds", 1);
     fill_positive(probe, "periodSeconds", 10);
     fill_positive(probe, "successThreshold", 1);
     fill_positive(probe, "failureThreshold", 3);
-    probe.get_mut("httpGet").map_or((), fill_http_get);
+    within(probe, "httpGet", fill_http_get);
     if let Some(grpc) = object_mut(probe, "grpc") {
         grpc.entry("service").or_insert_with(|| "".into());
     }
@@ -130,32 +139,36 @@ fn fill_volume(volume: &mut Value) {
     let Some(map) = volume.as_object_mut() else {
         return;
     };
-    if !map.iter().any(|(name, source)| name != "name" && !source.is_null()) {
+    if !map
+        .iter()
+        .any(|(name, source)| name != "name" && !source.is_null())
+    {
         map.insert("emptyDir".into(), json!({}));
     }
     for source in ["secret", "configMap", "downwardAPI", "projected"] {
-        volume
-            .get_mut(source)
-            .filter(|source| source.is_object())
-            .map_or((), |source| fill(source, "defaultMode", FILE_MODE));
+        within(volume, source, |source| {
+            fill(source, "defaultMode", FILE_MODE);
+        });
     }
     if let Some(host_path) = object_mut(volume, "hostPath") {
         host_path.entry("type").or_insert_with(|| "".into());
     }
-    volume.get_mut("downwardAPI").map_or((), fill_downward_items);
-    if let Some(projected) = volume.get_mut("projected") {
+    within(volume, "downwardAPI", fill_downward_items);
+    within(volume, "projected", |projected| {
         for source in items_mut(projected, "sources") {
-            source.get_mut("downwardAPI").map_or((), fill_downward_items);
-            source
-                .get_mut("serviceAccountToken")
-                .map_or((), |token| fill(token, "expirationSeconds", 3600));
+            within(source, "downwardAPI", fill_downward_items);
+            within(source, "serviceAccountToken", |token| {
+                fill(token, "expirationSeconds", 3600);
+            });
         }
-    }
+    });
 }
 
 fn fill_downward_items(source: &mut Value) {
     for item in items_mut(source, "items") {
-        item.get_mut("fieldRef").map_or((), |reference| fill(reference, "apiVersion", "v1"));
+        within(item, "fieldRef", |reference| {
+            fill(reference, "apiVersion", "v1");
+        });
     }
 }
 
@@ -171,9 +184,17 @@ fn tolerate_short_outages(spec: &mut Value) {
     let Some(tolerations) = tolerations.as_array_mut() else {
         return;
     };
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
         let covered = tolerations.iter().any(|toleration| {
-            let text = |name: &str| toleration.get(name).and_then(Value::as_str).unwrap_or_default();
+            let text = |name: &str| {
+                toleration
+                    .get(name)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+            };
             matches!(text("effect"), "" | "NoExecute")
                 && (text("key") == key || (text("key").is_empty() && text("operator") == "Exists"))
         });
@@ -192,9 +213,15 @@ pub(crate) fn quality_of_service(spec: &Value) -> &'static str {
         .flat_map(|list| super::json::items(spec, list));
     let (mut any, mut all_limited) = (false, true);
     for container in containers {
-        let of = |part: &str| container.pointer(&format!("/resources/{part}")).and_then(Value::as_object);
+        let of = |part: &str| {
+            container
+                .pointer(&format!("/resources/{part}"))
+                .and_then(Value::as_object)
+        };
         let amount = |part: Option<&Map<String, Value>>, name: &str| {
-            part.and_then(|part| part.get(name)).filter(|amount| !is_zero(amount)).cloned()
+            part.and_then(|part| part.get(name))
+                .filter(|amount| !is_zero(amount))
+                .cloned()
         };
         for name in ["cpu", "memory"] {
             let (limit, request) = (amount(of("limits"), name), amount(of("requests"), name));

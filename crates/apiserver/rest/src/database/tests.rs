@@ -36,7 +36,11 @@ fn a_second_opener_is_told_who_is_in_the_way() {
     let error = Database::open(&path).unwrap_err();
 
     assert!(matches!(error, DatabaseError::InUse { .. }));
-    assert!(error.to_string().ends_with("objects.redb is in use by another process"));
+    assert!(
+        error
+            .to_string()
+            .ends_with("objects.redb is in use by another process")
+    );
 }
 
 #[test]
@@ -45,7 +49,10 @@ fn a_file_that_is_no_database_is_an_error_and_stays_as_it_is() {
     let path = folder.path().join("objects.redb");
     std::fs::write(&path, "something else entirely, of some length").unwrap();
 
-    assert!(matches!(Database::open(&path), Err(DatabaseError::Failed { .. })));
+    assert!(matches!(
+        Database::open(&path),
+        Err(DatabaseError::Failed { .. })
+    ));
     assert_eq!(
         std::fs::read_to_string(&path).unwrap(),
         "something else entirely, of some length"

@@ -9,7 +9,7 @@ fn certificates_survive_a_restart_and_the_key_is_private() {
     let first = Certificates::load_or_make(folder.path()).unwrap();
     let second = Certificates::load_or_make(folder.path()).unwrap();
 
-    assert_eq!(first.authority_pem, second.authority_pem);
+    assert_eq!(first.authority, second.authority);
     assert!(second.server_config().is_ok());
     let key = fs::metadata(folder.path().join("tls.key")).unwrap();
     assert_eq!(key.permissions().mode() & 0o777, 0o600);

@@ -11,7 +11,10 @@ use super::{group, instance, ordinal, ordinal_under, pod, snapshot};
 #[case::largest("a-2147483647", Some(i32::MAX))]
 #[case::overflow("a-2147483648", None)]
 #[case::sign("a-+1", None)]
-fn r2_ordinal_is_the_number_after_the_last_hyphen(#[case] name: &str, #[case] expected: Option<i32>) {
+fn r2_ordinal_is_the_number_after_the_last_hyphen(
+    #[case] name: &str,
+    #[case] expected: Option<i32>,
+) {
     assert_eq!(ordinal(name), expected);
 }
 
@@ -19,7 +22,11 @@ fn r2_ordinal_is_the_number_after_the_last_hyphen(#[case] name: &str, #[case] ex
 #[case::own("sample", "sample-3", Some(3))]
 #[case::of_another_serving("sample", "other-3", None)]
 #[case::padded("sample", "sample-03", None)]
-fn r2_only_names_of_the_parent_count(#[case] parent: &str, #[case] name: &str, #[case] expected: Option<i32>) {
+fn r2_only_names_of_the_parent_count(
+    #[case] parent: &str,
+    #[case] name: &str,
+    #[case] expected: Option<i32>,
+) {
     assert_eq!(ordinal_under(parent, name), expected);
 }
 

@@ -31,7 +31,10 @@ pub(super) fn spec(spec: Option<&Value>, path: &FieldPath, faults: &mut Vec<Faul
     }
     let choices: [(&str, &[&str]); 2] = [
         ("restartPolicy", &["Always", "Never", "OnFailure"]),
-        ("dnsPolicy", &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]),
+        (
+            "dnsPolicy",
+            &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
+        ),
     ];
     for (member, allowed) in choices {
         let value = text(spec, &[member]);
@@ -39,10 +42,16 @@ pub(super) fn spec(spec: Option<&Value>, path: &FieldPath, faults: &mut Vec<Faul
             faults.push(Fault::not_supported(path.field(member), value, allowed));
         }
     }
-    let grace = spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64);
+    let grace = spec
+        .get("terminationGracePeriodSeconds")
+        .and_then(Value::as_i64);
     if let Some(grace) = grace.filter(|grace| *grace < 0) {
         let detail = "must be greater than or equal to 0";
-        faults.push(Fault::invalid(path.field("terminationGracePeriodSeconds"), grace, detail));
+        faults.push(Fault::invalid(
+            path.field("terminationGracePeriodSeconds"),
+            grace,
+            detail,
+        ));
     }
 }
 
@@ -66,14 +75,19 @@ fn container_parts(container: &Value, path: &FieldPath, volumes: &[&str], faults
     }
     for (index, port) in items(container, "ports").enumerate() {
         let at = path.field("ports").index(index);
-        port_number(port.get("containerPort"), &at.field("containerPort"), faults);
+        port_number(
+            port.get("containerPort"),
+            &at.field("containerPort"),
+            faults,
+        );
     }
     for (index, env) in items(container, "env").enumerate() {
         let at = path.field("env").index(index);
         if text(env, &["name"]).is_empty() {
             faults.push(Fault::required(at.field("name"), ""));
         }
-        let both = !text(env, &["value"]).is_empty() && env.get("valueFrom").is_some_and(Value::is_object);
+        let both =
+            !text(env, &["value"]).is_empty() && env.get("valueFrom").is_some_and(Value::is_object);
         if both {
             let detail = "may not be specified when `value` is not empty";
             faults.push(Fault::invalid(at.field("valueFrom"), "", detail));
@@ -86,7 +100,10 @@ fn container_parts(container: &Value, path: &FieldPath, volumes: &[&str], faults
             faults.push(Fault::required(at.field("name"), ""));
         } else if !volumes.contains(&name) {
             let fault = Fault::invalid(at.field("name"), name, "");
-            faults.push(Fault { kind: kthena_schema::FaultKind::NotFound, ..fault });
+            faults.push(Fault {
+                kind: kthena_schema::FaultKind::NotFound,
+                ..fault
+            });
         }
         if text(mount, &["mountPath"]).is_empty() {
             faults.push(Fault::required(at.field("mountPath"), ""));
@@ -101,11 +118,16 @@ fn container_parts(container: &Value, path: &FieldPath, volumes: &[&str], faults
 
 fn handler(probe: &Value, path: &FieldPath, faults: &mut Vec<Fault>) {
     let kinds = ["exec", "httpGet", "tcpSocket", "grpc"];
-    let given = kinds.iter().filter(|kind| probe.get(**kind).is_some_and(Value::is_object));
+    let given = kinds
+        .iter()
+        .filter(|kind| probe.get(**kind).is_some_and(Value::is_object));
     match given.count() {
         1 => {}
         0 => faults.push(Fault::required(path.clone(), "must specify a handler type")),
-        _ => faults.push(Fault::forbidden(path.clone(), "may not specify more than 1 handler type")),
+        _ => faults.push(Fault::forbidden(
+            path.clone(),
+            "may not specify more than 1 handler type",
+        )),
     }
 }
 
@@ -115,7 +137,11 @@ fn label_name(name: &str, path: &FieldPath, faults: &mut Vec<Fault>) {
     if name.is_empty() {
         faults.push(Fault::required(path.clone(), ""));
     } else if name.len() > 63 {
-        faults.push(Fault::invalid(path.clone(), name, "must be no more than 63 characters"));
+        faults.push(Fault::invalid(
+            path.clone(),
+            name,
+            "must be no more than 63 characters",
+        ));
     } else if !name.bytes().all(inner) || name.starts_with('-') || name.ends_with('-') {
         let detail = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must \
             start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
@@ -130,7 +156,11 @@ pub(super) fn port_number(port: Option<&Value>, path: &FieldPath, faults: &mut V
         Some(1..=65535) => {}
         other => {
             let detail = "must be between 1 and 65535, inclusive";
-            faults.push(Fault::invalid(path.clone(), other.unwrap_or_default(), detail));
+            faults.push(Fault::invalid(
+                path.clone(),
+                other.unwrap_or_default(),
+                detail,
+            ));
         }
     }
 }
@@ -147,7 +177,9 @@ pub(super) fn update(object: &Value, old: &Value, faults: &mut Vec<Fault>) {
             return;
         }
     }
-    if items(&before, "tolerations").any(|held| !items(&now, "tolerations").any(|kept| kept == held)) {
+    if items(&before, "tolerations")
+        .any(|held| !items(&now, "tolerations").any(|kept| kept == held))
+    {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         faults.push(Fault::forbidden(path.field("tolerations"), detail));
     }

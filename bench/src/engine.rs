@@ -1,0 +1,101 @@
+//! An engine that answers at once, so that a measurement shows the proxy and not the model.
+//!
+//! The request says what it wants: `"stream":true` gives 200 events, each its own write; a path that ends in
+//! `/idle` gives one event and then nothing.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Events of a stream.
+pub(crate) const EVENTS: usize = 200;
+
+const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello! How can I help you today?"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":9,"total_tokens":18}}"#;
+const EVENT: &str = r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null,"token_ids":null}]}"#;
+const USAGE: &str = r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":199,"total_tokens":208}}"#;
+const STREAM_HEAD: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// Serves for ever.
+pub(crate) async fn serve(listen: SocketAddr) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(listen).await?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        tokio::spawn(async move {
+            // A client that leaves ends its own connection only.
+            let _ = answer_all(stream).await;
+        });
+    }
+}
+
+async fn answer_all(mut stream: TcpStream) -> anyhow::Result<()> {
+    let whole = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ANSWER}",
+        ANSWER.len()
+    );
+    let mut buffer = Vec::with_capacity(32 << 10);
+    loop {
+        let Some((size, wish)) = wish(&buffer) else {
+            if stream.read_buf(&mut buffer).await? == 0 {
+                return Ok(());
+            }
+            continue;
+        };
+        buffer.drain(..size);
+        match wish {
+            Wish::Whole => stream.write_all(whole.as_bytes()).await?,
+            Wish::Stream => stream_events(&mut stream).await?,
+            Wish::Idle => {
+                stream.write_all(STREAM_HEAD.as_bytes()).await?;
+                stream.write_all(&chunk(EVENT)).await?;
+                tokio::time::sleep(Duration::from_secs(3600)).await;
+            }
+        }
+    }
+}
+
+async fn stream_events(stream: &mut TcpStream) -> anyhow::Result<()> {
+    let event = chunk(EVENT);
+    stream.write_all(STREAM_HEAD.as_bytes()).await?;
+    for _ in 1..EVENTS {
+        stream.write_all(&event).await?;
+        // Let the others go on, as an engine makes one token of each sequence per step.
+        tokio::task::yield_now().await;
+    }
+    let mut end = chunk(USAGE);
+    end.extend(chunk("data: [DONE]"));
+    end.extend(b"0\r\n\r\n");
+    Ok(stream.write_all(&end).await?)
+}
+
+fn chunk(event: &str) -> Vec<u8> {
+    format!("{:x}\r\n{event}\n\n\r\n", event.len() + 2).into_bytes()
+}
+
+enum Wish {
+    Whole,
+    Stream,
+    Idle,
+}
+
+/// The first complete request in `buffer`: its size and what it asks for.
+fn wish(buffer: &[u8]) -> Option<(usize, Wish)> {
+    let head_end = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&buffer[..head_end]).ok()?;
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    let size = head_end + length.unwrap_or(0);
+    let body = buffer.get(head_end..size)?;
+    let streams = body.windows(13).any(|window| window == b"\"stream\":true");
+    let wish = match streams {
+        _ if head.lines().next().is_some_and(|line| line.contains("/idle ")) => Wish::Idle,
+        true => Wish::Stream,
+        false => Wish::Whole,
+    };
+    Some((size, wish))
+}

@@ -1,0 +1,59 @@
+//! The router as a process of its own, told about engines that no API server knows.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kthena_router_proxy::{AccessLogFormat, AccessLogOutput, PodFacts, Router, RouterConfig, View};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+/// Serves for ever, with everything on that is on by default.
+pub(crate) async fn serve(
+    listen: SocketAddr,
+    engine_port: u16,
+    pods: u32,
+    routes: u32,
+    log: PathBuf,
+) -> anyhow::Result<()> {
+    let config = RouterConfig {
+        listen,
+        metrics_listen: None,
+        access_log: Some((AccessLogFormat::Text, AccessLogOutput::File(log))),
+        ..RouterConfig::default()
+    };
+    let router = Router::bind(config).await?;
+    let mut view = view(engine_port, pods, routes)?;
+    router.publisher().publish(view.snapshot());
+    drop(view);
+    Ok(router.serve(CancellationToken::new()).await?)
+}
+
+fn view(engine_port: u16, pods: u32, routes: u32) -> anyhow::Result<View> {
+    let mut view = View::default();
+    let server = json!({
+        "metadata": {"namespace": "default", "name": "server"},
+        "spec": {"workloadSelector": {"matchLabels": {"app": "m"}}, "workloadPort": {"port": engine_port}},
+    });
+    view.apply_server(Arc::new(serde_json::from_value(server)?));
+    for number in 0..routes {
+        let model = if number == 0 { "m".to_owned() } else { format!("model-{number}") };
+        let route = json!({
+            "metadata": {"namespace": "default", "name": format!("route-{number}")},
+            "spec": {"modelName": model, "rules": [{"targetModels": [{"modelServerName": "server"}]}]},
+        });
+        view.apply_route(&serde_json::from_value(route)?);
+    }
+    let first = u32::from(Ipv4Addr::LOCALHOST);
+    for number in 0..pods {
+        view.apply_pod(PodFacts {
+            namespace: "default".to_owned(),
+            name: format!("pod-{number}"),
+            uid: format!("uid-{number}"),
+            labels: [("app".to_owned(), "m".to_owned())].into(),
+            ready: true,
+            address: Some(IpAddr::V4(Ipv4Addr::from(first + number))),
+        });
+    }
+    Ok(view)
+}

@@ -1,0 +1,304 @@
+//! The order of decisions for one `ModelServing`, and what a plan consists of.
+//!
+//! Recovery first, because it decides what exists; then the number of groups, the rollout, the roles inside the
+//! groups that stay, their services, the snapshots, and last the status, which describes the cluster as it will
+//! be once the plan is carried out.
+
+#[cfg(test)]
+mod convergence;
+mod draft;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kthena_api::model_serving::{ModelServingStatus, RecoveryPolicy};
+use serde_json::Value;
+
+use crate::memory::{Memory, PodMark};
+use crate::recovery;
+use crate::revision::{GroupTemplate, Revisions};
+use crate::state::{self, Groups, Lifecycle};
+use crate::status::{self, Tally};
+use crate::view::ServingView;
+use crate::{groups, roles, rollout, services, snapshots};
+
+pub(crate) use draft::Draft;
+
+/// One write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Stores a revision. Pods must wait until this has succeeded.
+    CreateSnapshot {
+        /// Name of the ControllerRevision.
+        name: String,
+        /// The whole object.
+        object: Value,
+    },
+    /// Records the role counts of a revision.
+    PatchSnapshot {
+        /// Name of the ControllerRevision.
+        name: String,
+        /// A JSON merge patch.
+        patch: Value,
+    },
+    /// Drops a revision nobody refers to.
+    DeleteSnapshot {
+        /// Name of the ControllerRevision.
+        name: String,
+        /// The one that is meant.
+        uid: String,
+    },
+    /// Deletes a pod.
+    DeletePod {
+        /// Name.
+        name: String,
+        /// The one that is meant; a successor of the same name survives.
+        uid: String,
+    },
+    /// Deletes a service.
+    DeleteService {
+        /// Name.
+        name: String,
+        /// The one that is meant.
+        uid: String,
+    },
+    /// Creates a service.
+    CreateService {
+        /// Name.
+        name: String,
+        /// The whole object.
+        object: Value,
+    },
+    /// Creates a pod.
+    CreatePod {
+        /// Name.
+        name: String,
+        /// The whole object.
+        object: Value,
+    },
+}
+
+/// Something to tell the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Whether somebody should look.
+    pub severity: Severity,
+    /// One word.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
+}
+
+/// Whether somebody should look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// As expected.
+    Normal,
+    /// Something is wrong.
+    Warning,
+}
+
+/// What must be done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Writes in the order in which they must be made.
+    pub actions: Vec<Action>,
+    /// The status to write once the actions succeeded; `None` = it is stored already.
+    pub status: Option<ModelServingStatus>,
+    /// The status to write if one of them failed; `None` = it is stored already.
+    pub status_on_failure: Option<ModelServingStatus>,
+    /// What happened.
+    pub events: Vec<Event>,
+    /// Look again after this time even if nothing changes.
+    pub requeue_after: Option<Duration>,
+    /// To be given to the next plan.
+    pub memory: Memory,
+}
+
+/// Lists what must change for `view` to match its spec.
+pub fn plan(view: &ServingView, memory: &Memory, now: Timestamp) -> Plan {
+    if view.serving.metadata.deletion_timestamp.is_some() {
+        return Plan::idle(memory.clone());
+    }
+    let mut draft = Draft::new(memory.clone());
+    draft.memory.refresh(view);
+    let protected = groups::protected(view);
+    let revisions = Revisions::of(view);
+    let mut groups = state::groups(view, &revisions, &draft.memory, protected);
+    let before = tallies(&groups);
+
+    tell_running(&groups, memory, &mut draft);
+    recovery::run(view, &mut groups, memory, now, &mut draft);
+    for ordinal in groups::surplus(view, &groups, protected) {
+        draft.leave_group(&mut groups, ordinal);
+    }
+    let missing = missing_groups(view, &groups, &revisions, protected, &mut draft);
+    rollout::run(view, &mut groups, protected, &revisions, &mut draft);
+    let wanted = roles::complete(view, &mut groups, &missing, &revisions, &mut draft);
+    draft.delete_leaving(view, &groups);
+    services::ensure(view, &groups, &wanted, &mut draft);
+
+    let mut after = tallies(&groups);
+    after.extend(
+        missing
+            .iter()
+            .map(|(ordinal, template)| (*ordinal, Tally::planned(&template.revision))),
+    );
+    let next = status::compute(view, &after, &revisions.update, protected, now);
+    let mut kept: BTreeSet<_> = groups
+        .values()
+        .map(|group| group.revision.clone())
+        .collect();
+    kept.insert(next.current_revision.clone());
+    snapshots::ensure(view, &revisions, &kept, &mut draft);
+
+    let stored = view.serving.status.as_ref();
+    let on_failure = status::compute(view, &before, &revisions.update, protected, now);
+    draft.settle(view, &groups);
+    Plan {
+        status: Some(next).filter(|next| stored != Some(next)),
+        status_on_failure: Some(on_failure).filter(|next| stored != Some(next)),
+        ..draft.finish()
+    }
+}
+
+/// Groups to create, as many as one pass may.
+fn missing_groups<'a>(
+    view: &'a ServingView,
+    groups: &Groups<'a>,
+    revisions: &Revisions<'a>,
+    protected: usize,
+    draft: &mut Draft,
+) -> Vec<(i32, GroupTemplate<'a>)> {
+    let mut budget = draft::PODS_PER_PASS;
+    let mut missing = Vec::new();
+    for (ordinal, template) in groups::missing(view, groups, revisions, protected) {
+        if budget == 0 {
+            draft.look_again(Duration::ZERO);
+            break;
+        }
+        budget = budget.saturating_sub(roles::pods_of_group(&template).max(1));
+        missing.push((ordinal, template));
+    }
+    missing
+}
+
+fn tallies(groups: &Groups<'_>) -> BTreeMap<i32, Tally> {
+    let tally = |(ordinal, group): (&i32, &state::GroupState<'_>)| {
+        (
+            *ordinal,
+            Tally {
+                revision: group.revision.clone(),
+                lifecycle: group.lifecycle,
+            },
+        )
+    };
+    groups.iter().map(tally).collect()
+}
+
+/// Tells once that an instance became ready; after a restart of the controller that has been told.
+fn tell_running(groups: &Groups<'_>, before: &Memory, draft: &mut Draft) {
+    draft.memory.running.clear();
+    for group in groups.values() {
+        for (role, instances) in &group.roles {
+            for instance in instances
+                .values()
+                .filter(|one| one.lifecycle == Lifecycle::Running)
+            {
+                let key = (group.name.clone(), instance.id.clone());
+                if before.is_warm && !before.running.contains(&key) {
+                    draft.tell_role(&group.name, role, &instance.id, Lifecycle::Running);
+                }
+                draft.memory.running.insert(key);
+            }
+        }
+    }
+}
+
+impl Plan {
+    fn idle(memory: Memory) -> Self {
+        Self {
+            actions: Vec::new(),
+            status: None,
+            status_on_failure: None,
+            events: Vec::new(),
+            requeue_after: None,
+            memory,
+        }
+    }
+
+    /// Nothing to do, nothing to say.
+    pub fn is_idle(&self) -> bool {
+        self.actions.is_empty() && self.status.is_none() && self.events.is_empty()
+    }
+}
+
+impl Memory {
+    /// Takes over deletions that an earlier controller began, and forgets those that are finished.
+    fn refresh(&mut self, view: &ServingView) {
+        if !self.is_warm {
+            let policy = view.serving.spec.recovery_policy.unwrap_or_default();
+            for pod in view.owned_pods().filter(|pod| pod.is_terminating) {
+                match policy {
+                    RecoveryPolicy::ServingGroupRecreate => {
+                        self.leaving_groups.insert(pod.group.clone());
+                    }
+                    RecoveryPolicy::RoleRecreate => {
+                        self.leaving_instances
+                            .insert((pod.group.clone(), pod.role_id.clone()));
+                    }
+                    RecoveryPolicy::None => {}
+                }
+            }
+            self.is_warm = true;
+        }
+        let pods = view
+            .owned_pods()
+            .map(|pod| (pod.group.as_str(), pod.role_id.as_str()));
+        let services = view
+            .owned_services()
+            .map(|service| (service.group.as_str(), service.role_id.as_str()));
+        let present: BTreeSet<_> = pods.chain(services).collect();
+        self.leaving_groups
+            .retain(|group| present.iter().any(|(other, _)| other == group));
+        self.leaving_instances
+            .retain(|(group, id)| present.contains(&(group.as_str(), id.as_str())));
+    }
+
+    /// Notes the pods that should still be there next time.
+    fn settle(&mut self, view: &ServingView, groups: &Groups<'_>, deleted: &BTreeSet<String>) {
+        let mut marks = BTreeMap::new();
+        let leaving: BTreeSet<_> = groups
+            .values()
+            .flat_map(state::GroupState::instances)
+            .filter(|instance| instance.is_leaving())
+            .flat_map(|instance| instance.pods.iter().map(|pod| pod.uid.as_str()))
+            .collect();
+        for pod in view.owned_pods() {
+            let old = self.pods.get(&pod.uid);
+            // Who was not seen alive cannot be lost any more.
+            let is_counted = !pod.is_terminating || old.is_some();
+            if !is_counted || leaving.contains(pod.uid.as_str()) || deleted.contains(&pod.uid) {
+                continue;
+            }
+            let forgiven = old.map_or(0, |mark| mark.forgiven_restarts);
+            let mark = PodMark {
+                group: pod.group.clone(),
+                role: pod.role.clone(),
+                role_id: pod.role_id.clone(),
+                forgiven_restarts: if pod.is_serving() {
+                    pod.restarts
+                } else {
+                    forgiven
+                },
+            };
+            marks.insert(pod.uid.clone(), mark);
+        }
+        self.pods = marks;
+        self.failing
+            .retain(|uid, _| view.pods.iter().any(|pod| pod.uid == *uid));
+    }
+}

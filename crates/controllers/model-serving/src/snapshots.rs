@@ -1,0 +1,113 @@
+//! Keeps the `ControllerRevision`s that pods still need.
+//!
+//! The data of a ControllerRevision cannot be changed, so the role counts that belong to it while it is the
+//! spec's revision are kept in an annotation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kthena_api::labels;
+use serde_json::{Value, json};
+
+use crate::names;
+use crate::plan::{Action, Draft};
+use crate::pods::owner_reference;
+use crate::revision::Revisions;
+use crate::view::ServingView;
+
+/// Stores the spec's revision if pods use it, keeps its counts current, and drops what nobody refers to.
+///
+/// `kept` are the revisions that the status and records refer to besides the pods.
+pub(crate) fn ensure(
+    view: &ServingView,
+    revisions: &Revisions<'_>,
+    kept: &BTreeSet<String>,
+    draft: &mut Draft,
+) {
+    let is_used = draft.creates_pods()
+        || view
+            .owned_pods()
+            .any(|pod| pod.revision == revisions.update);
+    let name = names::snapshot(view.name(), &revisions.update);
+    match revisions.update_snapshot {
+        None if is_used => create(view, revisions, &name, draft),
+        None => {}
+        Some(_) => refresh_counts(revisions, draft),
+    }
+    let needed = |revision: &str| {
+        revision == revisions.update
+            || kept.contains(revision)
+            || view.owned_pods().any(|pod| pod.revision == revision)
+    };
+    let unneeded: Vec<_> = view
+        .owned_snapshots()
+        .filter(|snapshot| {
+            !snapshot.is_terminating && snapshot.name != name && !needed(&snapshot.revision)
+        })
+        .collect();
+    for snapshot in unneeded {
+        draft.act(Action::DeleteSnapshot {
+            name: snapshot.name.clone(),
+            uid: snapshot.uid.clone(),
+        });
+    }
+}
+
+fn create(view: &ServingView, revisions: &Revisions<'_>, name: &str, draft: &mut Draft) {
+    match view.snapshots.iter().find(|snapshot| snapshot.name == name) {
+        None => draft.create_snapshot(name.to_owned(), render(view, revisions, name)),
+        Some(other) if other.owner != view.uid() => draft.name_taken("ControllerRevision", name),
+        // Ours but unreadable: its data cannot be mended, so it makes way for one that says the same as the spec.
+        Some(unreadable) => {
+            draft.warn(
+                "SnapshotUnreadable",
+                format!("ControllerRevision {name} cannot be read and is written anew"),
+            );
+            if !unreadable.is_terminating {
+                draft.act(Action::DeleteSnapshot {
+                    name: name.to_owned(),
+                    uid: unreadable.uid.clone(),
+                });
+            }
+            draft.hold_pods();
+        }
+    }
+}
+
+fn refresh_counts(revisions: &Revisions<'_>, draft: &mut Draft) {
+    let Some(snapshot) = revisions.update_snapshot else {
+        return;
+    };
+    let wanted: BTreeMap<_, _> = revisions
+        .spec()
+        .roles
+        .iter()
+        .map(|role| (role.role.name.clone(), role.replicas))
+        .collect();
+    let recorded = snapshot.recorded_replicas();
+    if recorded != wanted && !snapshot.is_terminating {
+        let counts = serde_json::to_string(&wanted).unwrap_or_default();
+        let patch = json!({ "metadata": { "uid": snapshot.uid, "annotations": { labels::ROLE_REPLICAS: counts } } });
+        draft.act(Action::PatchSnapshot {
+            name: snapshot.name.clone(),
+            patch,
+        });
+    }
+}
+
+fn render(view: &ServingView, revisions: &Revisions<'_>, name: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {
+            "name": name,
+            "namespace": view.namespace(),
+            "labels": {
+                labels::MODEL_SERVING_NAME: view.name(),
+                labels::REVISION: revisions.update,
+            },
+            "ownerReferences": [owner_reference(view)],
+        },
+        "revision": 1,
+        "data": { "data": view.serving.spec.template.roles },
+    })
+}

@@ -1,0 +1,245 @@
+//! `kthena local`
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use kthena_local::control::{self, LogRequest};
+use kthena_local::layout::Layout;
+use kthena_local::show::Look;
+use kthena_local::up::{UpConfig, up};
+use kthena_node::NodeConfig;
+use kthena_node::launch::command::EngineMode;
+use kthena_telemetry::Logs;
+use tokio_util::sync::CancellationToken;
+
+use crate::detach;
+
+/// Run models on this machine, with no cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring up what manifests describe and serve it until Ctrl-C.
+    Up(UpArgs),
+    /// Stop everything; objects and logs are kept.
+    Down(Place),
+    /// Show what runs and how busy it is.
+    Status(Place),
+    /// Show the log of a pod.
+    Logs(LogArgs),
+    /// Remove everything that local mode keeps.
+    Reset(Place),
+    /// Print the path of the kubeconfig, for kubectl.
+    Kubeconfig(Place),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Where everything is kept [default: kthena/local in the user's state folder]
+    #[arg(long, env = "KTHENA_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kthena local up -f examples/quickstart
+  kthena local up -f model.yaml -f routes/ --port 9000 --engine native
+  kthena local up -d && kubectl --kubeconfig \"$(kthena local kubeconfig)\" get modelservings
+  cat model.yaml | kthena local up -f -")]
+pub(crate) struct UpArgs {
+    /// A file or folder of manifests, or - for standard input; may be repeated
+    #[arg(short, long, value_name = "PATH")]
+    filename: Vec<PathBuf>,
+    /// Return once everything is up, and go on in the background
+    #[arg(short, long, conflicts_with_all = ["ask", "once"])]
+    detach: bool,
+    /// Port of the router on 127.0.0.1; 0 = any that is free
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// How engines are run
+    #[arg(long, value_enum, default_value_t = Engine::Auto)]
+    engine: Engine,
+    /// GPUs of this machine; more than there are, or on a machine without any, are simulated
+    #[arg(long, value_name = "COUNT")]
+    gpus: Option<u32>,
+    /// Give every pod a network namespace of its own (needs root)
+    #[arg(long)]
+    isolate: bool,
+    /// Put this question to the first model once it is up, and show the answer
+    #[arg(long, value_name = "TEXT")]
+    ask: Option<String>,
+    /// Stop after the answer
+    #[arg(long, requires = "ask")]
+    once: bool,
+    /// Print a line per change instead of a live view, as when the output is no terminal
+    #[arg(long)]
+    lines: bool,
+    /// What `--detach` adds to its own command line
+    #[arg(long, hide = true)]
+    background: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Engine {
+    /// The program a container names if it is on PATH, else the simulated engine
+    Auto,
+    /// Only programs that are on PATH
+    Native,
+    /// The simulated engine in place of every inference engine
+    Simulated,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// The pod: NAME or NAMESPACE/NAME
+    pod: String,
+    /// Go on as the log grows
+    #[arg(short, long)]
+    follow: bool,
+    /// The container, if the pod has several
+    #[arg(short, long)]
+    container: Option<String>,
+    /// The log before the last restart
+    #[arg(short, long)]
+    previous: bool,
+    /// Only so many lines from the end
+    #[arg(long, value_name = "LINES")]
+    tail: Option<i64>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// GPUs that a machine without any pretends to have, so that manifests for GPU machines come up.
+const SIMULATED_GPUS: u32 = 8;
+
+pub(crate) fn run(command: Command) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("runtime")?;
+    runtime.block_on(async {
+        match command {
+            Command::Up(args) => start(args).await?,
+            Command::Down(place) => {
+                let pid = control::down(&place.layout()?).await?;
+                writeln!(std::io::stdout(), "stopped (process {pid})")?;
+            }
+            Command::Status(place) => {
+                control::status(&place.layout()?, columns(), &mut std::io::stdout()).await?;
+            }
+            Command::Logs(args) => logs(&args).await?,
+            Command::Reset(place) => control::reset(&place.layout()?)?,
+            Command::Kubeconfig(place) => {
+                let path = place.layout()?.kubeconfig();
+                if !path.exists() {
+                    bail!(
+                        "there is no kubeconfig yet; `kthena local up` writes {}",
+                        path.display()
+                    );
+                }
+                writeln!(std::io::stdout(), "{}", path.display())?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn start(args: UpArgs) -> Result<()> {
+    let layout = args.place.layout()?;
+    match (args.detach, args.background) {
+        (true, false) => return detach::up(&layout),
+        (_, true) => detach::leave_terminal()?,
+        (false, false) => {}
+    }
+    Logs {
+        filter: std::env::var("RUST_LOG")
+            .ok()
+            .or_else(|| Some("error".into())),
+        ..Logs::default()
+    }
+    .start()?;
+    let shutdown = CancellationToken::new();
+    kthena_process::cancel_on_signals(shutdown.clone()).context("signals")?;
+    let config = args.resolve(layout)?;
+    Ok(up(config, shutdown, &mut std::io::stdout()).await?)
+}
+
+async fn logs(args: &LogArgs) -> Result<()> {
+    let request = LogRequest {
+        pod: args.pod.clone(),
+        container: args.container.clone(),
+        follow: args.follow,
+        previous: args.previous,
+        tail: args.tail,
+    };
+    Ok(control::logs(&args.place.layout()?, &request, &mut std::io::stdout()).await?)
+}
+
+impl UpArgs {
+    fn resolve(self, layout: Layout) -> Result<UpConfig> {
+        let program = std::env::current_exe().context("path of this program")?;
+        let mut node = NodeConfig::new("local", layout.node_state(), program.display().to_string());
+        node.engine = match self.engine {
+            Engine::Auto => EngineMode::Auto,
+            Engine::Native => EngineMode::Native,
+            Engine::Simulated => EngineMode::Simulated,
+        };
+        node.isolate = self.isolate;
+        node.base_env = std::env::vars()
+            .filter(|(name, _)| INHERITED.contains(&name.as_str()))
+            .collect();
+        if let Some(gpus) = self
+            .gpus
+            .or_else(|| (node.capacity.gpus == 0).then_some(SIMULATED_GPUS))
+        {
+            node.capacity.gpus = i64::from(gpus);
+        }
+        let live = std::io::stdout().is_terminal() && !self.lines && !self.background;
+        Ok(UpConfig {
+            layout,
+            manifests: self.filename,
+            port: self.port,
+            node,
+            look: if live { Look::Live } else { Look::Lines },
+            question: self.ask,
+            once: self.once,
+        })
+    }
+}
+
+/// Variables that a container gets from this program's environment, as an image would bring them.
+const INHERITED: [&str; 6] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "LD_LIBRARY_PATH",
+    "HF_HOME",
+    "TMPDIR",
+];
+
+impl Place {
+    fn layout(&self) -> Result<Layout> {
+        if let Some(folder) = &self.state_dir {
+            return Ok(Layout::new(std::path::absolute(folder)?));
+        }
+        let state = match std::env::var_os("XDG_STATE_HOME") {
+            Some(folder) if !folder.is_empty() => PathBuf::from(folder),
+            _ => {
+                let home =
+                    std::env::var_os("HOME").context("neither HOME nor --state-dir is set")?;
+                PathBuf::from(home).join(".local/state")
+            }
+        };
+        Ok(Layout::new(state.join("kthena/local")))
+    }
+}
+
+/// Columns of the terminal; `None` if the output is none.
+fn columns() -> Option<usize> {
+    let terminal = std::io::stdout().is_terminal();
+    terminal.then(|| crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns)))
+}

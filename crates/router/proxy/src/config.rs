@@ -1,0 +1,74 @@
+//! What a router runs with.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use kthena_router_observability::{LogFormat, LogOutput};
+use kthena_router_pipeline::ErrorStyle;
+
+/// Settings of a router, resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouterConfig {
+    /// The inference listener. The unspecified IPv6 address takes IPv4 connections too.
+    pub listen: SocketAddr,
+    /// The metrics listener, if any.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Serve `/metrics` on the inference listener as well.
+    pub expose_metrics: bool,
+    /// Threads that serve requests.
+    pub workers: NonZeroUsize,
+    /// How errors are written.
+    pub error_style: ErrorStyle,
+    /// Form and place of the access log; `None` = off.
+    pub access_log: Option<(LogFormat, LogOutput)>,
+    /// From the signal to the end of the last connection; includes the lame duck.
+    pub drain_timeout: Duration,
+    /// How long connections are still accepted after readiness was taken back.
+    pub lame_duck: Duration,
+    /// Bounds on what clients may do.
+    pub limits: Limits,
+}
+
+/// Bounds on what one connection may cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request body.
+    pub body: usize,
+    /// Bytes of a request head.
+    pub head: usize,
+    /// From the first byte of a head to its last.
+    pub head_time: Duration,
+    /// Without progress: between requests, inside a body, while the client does not read.
+    pub idle: Duration,
+    /// To open a connection to an engine.
+    pub connect: Duration,
+}
+
+impl Default for RouterConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8080)),
+            metrics_listen: Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9090))),
+            expose_metrics: false,
+            workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            error_style: ErrorStyle::OpenAi,
+            access_log: Some((LogFormat::Text, LogOutput::Stdout)),
+            drain_timeout: Duration::from_mins(5),
+            lame_duck: Duration::from_secs(5),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 64 << 20,
+            head: 64 << 10,
+            head_time: Duration::from_secs(10),
+            idle: Duration::from_mins(3),
+            connect: Duration::from_secs(5),
+        }
+    }
+}

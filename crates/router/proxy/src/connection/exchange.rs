@@ -1,0 +1,144 @@
+//! The account of one request: opened when its head is read, closed exactly once, whatever happens.
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Instant, SystemTime};
+
+use kthena_router_observability::metrics::{Cell, Raised, UNKNOWN_MODEL};
+use kthena_router_observability::{Destination, LogError, Record, Usage, access_log};
+use kthena_router_pipeline::{ApiPath, BodyFacts, RouteError};
+use kthena_router_view::Snapshot;
+
+use crate::http1::request::RequestHead;
+use crate::shared::Shared;
+
+/// What is written to log and metrics when it drops. A request that is cut off counts as left by its client.
+pub(super) struct Exchange {
+    pub(super) record: Record,
+    pub(super) api: ApiPath,
+    shared: Arc<Shared>,
+    started: Instant,
+    /// When the body had been read and measured.
+    measured: Option<Instant>,
+    dispatched: Option<Instant>,
+    answered: Option<Instant>,
+    /// Metric label of the model; `None` = the body never gave one, so the request is not counted.
+    model: Option<Arc<str>>,
+    cell: Option<Arc<Cell>>,
+    error_type: Option<&'static str>,
+    settled: bool,
+    _active: Raised,
+    downstream: Option<Raised>,
+}
+
+static UNKNOWN: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(UNKNOWN_MODEL));
+
+impl Exchange {
+    pub(super) fn begin(shared: &Arc<Shared>, head: &RequestHead, buffer: &[u8], request_id: String) -> Self {
+        let record = Record {
+            method: head.method(buffer).to_owned(),
+            path: head.path(buffer).to_owned(),
+            protocol: if head.old { "HTTP/1.0" } else { "HTTP/1.1" },
+            request_id,
+            ..Record::new(SystemTime::now())
+        };
+        Self {
+            api: ApiPath::of(&record.path),
+            record,
+            shared: Arc::clone(shared),
+            started: Instant::now(),
+            measured: None,
+            dispatched: None,
+            answered: None,
+            model: None,
+            cell: None,
+            error_type: None,
+            settled: false,
+            _active: shared.metrics.enter(),
+            downstream: None,
+        }
+    }
+
+    /// The body was read: from here on the request counts.
+    pub(super) fn note_body(&mut self, facts: &BodyFacts, snapshot: &Snapshot) {
+        self.record.model.clone_from(&facts.model);
+        self.record.input_tokens = facts.prompt.map_or(0, kthena_router_pipeline::PromptFacts::tokens);
+        let model = snapshot.routes.known(&facts.model).unwrap_or(&UNKNOWN);
+        self.downstream = Some(self.shared.metrics.downstream(model));
+        self.model = Some(Arc::clone(model));
+        self.measured = Some(Instant::now());
+    }
+
+    /// Candidates were chosen. Returns what attempts are counted in.
+    pub(super) fn note_destination(&mut self, destination: Destination) -> Arc<Cell> {
+        let cell = self.cell_of(Some(&destination));
+        self.record.destination = Some(destination);
+        self.cell = Some(Arc::clone(&cell));
+        self.dispatched = Some(Instant::now());
+        cell
+    }
+
+    /// The request ends with an answer of the router's own.
+    pub(super) fn note_error(&mut self, error: &RouteError, status: u16) {
+        let outcome = error.outcome();
+        self.record.status = status;
+        self.record.error = Some(LogError { kind: outcome.log_type, message: error.to_string() });
+        self.error_type = outcome.metric;
+        self.settle();
+    }
+
+    /// The request ends with an engine's answer.
+    pub(super) fn note_answer(&mut self, usage: Option<Usage>) {
+        self.record.usage = usage;
+        self.settle();
+    }
+
+    /// The answer began but did not reach the client whole.
+    pub(super) fn note_break(&mut self, kind: &'static str, message: &str) {
+        self.record.error = Some(LogError { kind, message: message.to_owned() });
+        self.error_type = Some(kind);
+    }
+
+    fn settle(&mut self) {
+        self.answered = Some(Instant::now());
+        self.settled = true;
+    }
+
+    fn cell_of(&self, destination: Option<&Destination>) -> Arc<Cell> {
+        let model = self.model.as_ref().unwrap_or(&UNKNOWN);
+        self.shared.metrics.cell(model, self.api.label(), destination)
+    }
+
+    fn close(&mut self) {
+        if !self.settled {
+            let error = RouteError::ClientGone;
+            self.note_error(&error, error.outcome().status.as_u16());
+        }
+        let ended = Instant::now();
+        let record = &mut self.record;
+        record.total = ended - self.started;
+        record.request_phase = self.measured.map_or(record.total, |measured| measured - self.started);
+        record.upstream_phase = match (self.measured, self.dispatched) {
+            (_, Some(dispatched)) => self.answered.unwrap_or(ended) - dispatched,
+            (Some(measured), None) => ended - measured,
+            (None, None) => std::time::Duration::ZERO,
+        };
+        if let (Some(_), Some(measured)) = (&self.model, self.measured) {
+            let cell = self.cell.take().unwrap_or_else(|| self.cell_of(None));
+            cell.finish(&self.record, self.error_type, ended - measured);
+        }
+        self.log();
+    }
+
+    fn log(&self) {
+        let Some((format, sink)) = &self.shared.log else { return };
+        let mut line = String::with_capacity(512);
+        access_log::write_line(&self.record, *format, &mut line);
+        sink.push(&line);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,122 @@
+//! A request that was read completely.
+
+use kthena_router_pipeline::RouteError;
+
+use super::Connection;
+use crate::http1::chunks::ChunkWalker;
+use crate::http1::fields::Length;
+use crate::http1::request::RequestHead;
+
+/// Head and body of a request with the bytes they stand in.
+#[derive(Debug)]
+pub(crate) struct Received {
+    head: RequestHead,
+    bytes: Vec<u8>,
+    /// The body if it came in chunks; otherwise it stands behind the head.
+    unchunked: Option<Vec<u8>>,
+}
+
+impl Received {
+    pub(crate) fn method(&self) -> &str {
+        self.head.method(&self.bytes)
+    }
+
+    /// Path and query as received.
+    pub(crate) fn target(&self) -> &str {
+        self.head.target(&self.bytes)
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.head.path(&self.bytes)
+    }
+
+    pub(crate) fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
+    /// The bytes that the head's positions refer to.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn head_size(&self) -> usize {
+        self.head.size
+    }
+
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.head.fields.iter(&self.bytes)
+    }
+
+    pub(crate) fn field_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.head.fields.all(&self.bytes, name)
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        self.unchunked.as_deref().unwrap_or_else(|| &self.bytes[self.head.size..])
+    }
+}
+
+const BROKEN_OFF: RouteError = RouteError::BodyUnreadable("the connection was closed inside it");
+
+impl Connection {
+    /// Reads the body that belongs to `head`.
+    pub(super) async fn receive(&mut self, head: RequestHead) -> Result<Received, RouteError> {
+        let limit = self.worker.shared.limits.body;
+        let length = match head.length {
+            Length::Unsaid => 0,
+            Length::Sized(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            Length::Chunked => return self.receive_chunks(head, limit).await,
+        };
+        if length > limit {
+            return Err(RouteError::BodyTooLarge);
+        }
+        let end = head.size + length;
+        if self.client.received().len() < end {
+            self.invite(&head).await?;
+        }
+        while self.client.received().len() < end {
+            self.read_on().await?;
+        }
+        self.client.watchdog().disarm();
+        Ok(Received { bytes: self.client.take(end), unchunked: None, head })
+    }
+
+    async fn receive_chunks(&mut self, head: RequestHead, limit: usize) -> Result<Received, RouteError> {
+        let bytes = self.client.take(head.size);
+        if self.client.received().is_empty() {
+            self.invite(&head).await?;
+        }
+        let mut body = Vec::new();
+        let mut walker = ChunkWalker::new();
+        loop {
+            let used = walker.walk(self.client.received(), |payload| body.extend_from_slice(payload));
+            let used = used.map_err(|_| RouteError::BodyUnreadable("its chunks are malformed"))?;
+            self.client.consume(used);
+            if body.len() > limit {
+                return Err(RouteError::BodyTooLarge);
+            }
+            if walker.is_done() {
+                self.client.watchdog().disarm();
+                return Ok(Received { bytes, unchunked: Some(body), head });
+            }
+            self.read_on().await?;
+        }
+    }
+
+    async fn read_on(&mut self) -> Result<(), RouteError> {
+        self.client.watchdog().arm(self.worker.shared.limits.idle);
+        match self.client.fill().await {
+            Ok(1..) => Ok(()),
+            Ok(0) | Err(_) => Err(BROKEN_OFF),
+        }
+    }
+
+    /// Tells a client that asked first to send its body.
+    async fn invite(&mut self, head: &RequestHead) -> Result<(), RouteError> {
+        if !head.expects_continue {
+            return Ok(());
+        }
+        let limit = self.worker.shared.limits.idle;
+        self.client.send(b"HTTP/1.1 100 Continue\r\n\r\n", limit).await.map_err(|_| BROKEN_OFF)
+    }
+}

@@ -1,0 +1,24 @@
+//! Why a router cannot start.
+
+use std::io;
+use std::net::SocketAddr;
+
+/// Why a router cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// A listener's address is taken or not ours.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address as configured.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The access log's file cannot be opened.
+    #[error("cannot open the access log")]
+    AccessLog(#[source] io::Error),
+    /// A thread or its event loop cannot be made.
+    #[error("cannot start a worker thread")]
+    Worker(#[source] io::Error),
+}
