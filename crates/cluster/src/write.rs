@@ -85,7 +85,10 @@ pub enum WriteError {
 impl Stamp {
     /// Uid of the managing owner, empty if there is none.
     pub fn controller(&self) -> &str {
-        self.owner_references.iter().find(|owner| owner.controller).map_or("", |owner| &owner.uid)
+        self.owner_references
+            .iter()
+            .find(|owner| owner.controller)
+            .map_or("", |owner| &owner.uid)
     }
 }
 

@@ -17,6 +17,13 @@
 //! [`serve`] on a listener, or [`run`] as a process would; [`batch::Engine`] to simulate without
 //! either.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a model: counts of tokens and blocks fit in 32 bits, times need no 52 bits"
+)]
+
 pub mod batch;
 pub mod config;
 mod core;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{crds, engine, local};
+use crate::{controller_manager, crds, engine, local, router};
 
 /// Serves large language models on Kubernetes, or on this machine with no cluster.
 #[derive(Debug, Parser)]
@@ -28,6 +28,10 @@ enum Command {
     /// Run models on this machine, with no cluster.
     #[command(subcommand)]
     Local(local::Command),
+    /// Stand in front of the engines and route requests to them.
+    Router(Box<router::Args>),
+    /// Run the controllers on a Kubernetes cluster.
+    ControllerManager(Box<controller_manager::Args>),
     /// Run a simulated engine that speaks like vLLM or `SGLang`.
     Engine(engine::Args),
     /// Print the custom resource definitions.
@@ -46,6 +50,8 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse_from(with_subcommand(std::env::args_os().collect()));
     let outcome = match cli.command {
         Command::Local(command) => local::run(command),
+        Command::Router(args) => router::run(&args),
+        Command::ControllerManager(args) => controller_manager::run(*args),
         Command::Engine(args) => engine::run(args),
         Command::Crds => crds::run(),
         Command::NodeShim { arguments } => Ok(kthena_node::supervisor::main(arguments)),

@@ -1,10 +1,12 @@
 //! The one binary. A file per subcommand: parse, resolve, run, exit code.
 
 mod cli;
+mod controller_manager;
 mod crds;
 mod detach;
 mod engine;
 mod local;
+mod router;
 
 use std::process::ExitCode;
 

@@ -37,3 +37,6 @@ pub use fault::{Cause, Fault, FaultKind, summary};
 pub use node::{ListType, MapType, PatchStrategy, Schema};
 pub use parse::SchemaError;
 pub use path::FieldPath;
+
+#[cfg(test)]
+mod tests;

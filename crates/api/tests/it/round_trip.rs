@@ -35,9 +35,9 @@ fn meaning(mut value: Value) -> Value {
         Value::Object(map) => {
             map.retain(|_, member| !member.is_null());
             for (name, member) in map.iter_mut() {
-                *member = match member {
+                *member = match member.take() {
                     Value::Number(number) if name == "targetValue" => number.to_string().into(),
-                    member => meaning(member.take()),
+                    member => meaning(member),
                 };
             }
         }

@@ -215,14 +215,15 @@ fn slice(service: &Service, group: &Group, number: usize, endpoints: &[Endpoint]
             ..ObjectMeta::default()
         },
         address_type: (*family).to_owned(),
-        endpoints: endpoints.to_vec(),
+        endpoints: Some(endpoints.to_vec()),
         ports: Some(ports.collect()),
     }
 }
 
 fn same_content(present: &EndpointSlice, wanted: &EndpointSlice) -> bool {
     let ports = |slice: &EndpointSlice| slice.ports.clone().unwrap_or_default();
-    present.endpoints == wanted.endpoints
+    let endpoints = |slice: &EndpointSlice| slice.endpoints.clone().unwrap_or_default();
+    endpoints(present) == endpoints(wanted)
         && ports(present) == ports(wanted)
         && present.metadata.labels == wanted.metadata.labels
 }

@@ -18,7 +18,10 @@ pub fn of(object: &Value) -> Option<&Map<String, Value>> {
 
 /// The metadata of `object`, created if missing; `None` if `object` is not an object.
 pub fn of_mut(object: &mut Value) -> Option<&mut Map<String, Value>> {
-    let slot = object.as_object_mut()?.entry("metadata").or_insert_with(|| json!({}));
+    let slot = object
+        .as_object_mut()?
+        .entry("metadata")
+        .or_insert_with(|| json!({}));
     if slot.is_null() {
         *slot = json!({});
     }
@@ -27,7 +30,9 @@ pub fn of_mut(object: &mut Value) -> Option<&mut Map<String, Value>> {
 
 /// A text member of the metadata; empty if absent.
 pub fn text<'a>(object: &'a Value, member: &str) -> &'a str {
-    of(object).and_then(|meta| meta.get(member)?.as_str()).unwrap_or_default()
+    of(object)
+        .and_then(|meta| meta.get(member)?.as_str())
+        .unwrap_or_default()
 }
 
 /// An integer member of the metadata.
@@ -67,7 +72,15 @@ pub fn finalizers(object: &Value) -> Vec<&str> {
 
 /// Sets the finalizers, leaving no empty list behind.
 pub fn set_finalizers(object: &mut Value, finalizers: &[String]) {
-    set(object, "finalizers", if finalizers.is_empty() { Value::Null } else { json!(finalizers) });
+    set(
+        object,
+        "finalizers",
+        if finalizers.is_empty() {
+            Value::Null
+        } else {
+            json!(finalizers)
+        },
+    );
 }
 
 /// True if the object is on its way out.

@@ -56,15 +56,19 @@ pub struct Object {
 impl ObjectKey {
     /// `namespace` is empty for cluster-scoped objects.
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
 impl Object {
     /// Takes over an object as restored from disk.
     pub fn from_bytes(resource: &Resource, bytes: Bytes) -> Result<Self, ApiError> {
-        let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| ApiError::internal(format!("stored object cannot be read: {error}")))?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
+            ApiError::internal(format!("stored object cannot be read: {error}"))
+        })?;
         Ok(Self::assemble(resource, &value, bytes))
     }
 
@@ -78,10 +82,16 @@ impl Object {
     fn assemble(resource: &Resource, value: &Value, bytes: Bytes) -> Self {
         Self {
             key: ObjectKey::new(meta::text(value, "namespace"), meta::text(value, "name")),
-            version: meta::text(value, "resourceVersion").parse().unwrap_or_default(),
+            version: meta::text(value, "resourceVersion")
+                .parse()
+                .unwrap_or_default(),
             uid: meta::text(value, "uid").into(),
             labels: labels_of(value),
-            fields: resource.fields.iter().map(|field| field_of(value, field)).collect(),
+            fields: resource
+                .fields
+                .iter()
+                .map(|field| field_of(value, field))
+                .collect(),
             owners: owners_of(value),
             finalizers: meta::finalizers(value).into_iter().map(Box::from).collect(),
             deleting: meta::is_deleting(value),
@@ -121,7 +131,10 @@ impl Object {
 
     /// The value of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
-        let at = self.labels.binary_search_by(|(label, _)| label.as_ref().cmp(key)).ok()?;
+        let at = self
+            .labels
+            .binary_search_by(|(label, _)| label.as_ref().cmp(key))
+            .ok()?;
         self.labels.get(at).map(|(_, value)| value.as_ref())
     }
 
@@ -142,7 +155,9 @@ impl Object {
 
     /// True if the object has that finalizer.
     pub fn has_finalizer(&self, finalizer: &str) -> bool {
-        self.finalizers.iter().any(|held| held.as_ref() == finalizer)
+        self.finalizers
+            .iter()
+            .any(|held| held.as_ref() == finalizer)
     }
 
     /// True if the object is on its way out.
@@ -165,14 +180,26 @@ impl Object {
     #[must_use]
     pub fn at_version(&self, version: u64) -> Self {
         let mut value = self.value();
-        meta::set(&mut value, "resourceVersion", Value::String(version.to_string()));
+        meta::set(
+            &mut value,
+            "resourceVersion",
+            Value::String(version.to_string()),
+        );
         let bytes = serde_json::to_vec(&value).map_or_else(|_| self.bytes.clone(), Bytes::from);
-        Self { version, bytes, ..self.clone() }
+        Self {
+            version,
+            bytes,
+            ..self.clone()
+        }
     }
 
     /// Rough memory use in bytes, for bounds.
     pub fn footprint(&self) -> usize {
-        let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len() + 32).sum();
+        let labels: usize = self
+            .labels
+            .iter()
+            .map(|(key, value)| key.len() + value.len() + 32)
+            .sum();
         let fields: usize = self.fields.iter().map(|value| value.len() + 16).sum();
         let owners = self.owners.len() * 160;
         size_of::<Self>() + self.bytes.len() + labels + fields + owners
@@ -185,7 +212,12 @@ fn labels_of(value: &Value) -> Box<[(Box<str>, Box<str>)]> {
     };
     let mut pairs: Box<[(Box<str>, Box<str>)]> = labels
         .iter()
-        .map(|(key, value)| (key.as_str().into(), value.as_str().unwrap_or_default().into()))
+        .map(|(key, value)| {
+            (
+                key.as_str().into(),
+                value.as_str().unwrap_or_default().into(),
+            )
+        })
         .collect();
     pairs.sort();
     pairs
@@ -193,26 +225,44 @@ fn labels_of(value: &Value) -> Box<[(Box<str>, Box<str>)]> {
 
 fn field_of(value: &Value, field: &SelectableField) -> Box<str> {
     let found = field.paths.iter().find_map(|path| {
-        path.iter().try_fold(value, |value, step| value.get(step.as_ref())).filter(|value| !value.is_null())
+        path.iter()
+            .try_fold(value, |value, step| value.get(step.as_ref()))
+            .filter(|value| !value.is_null())
     });
     match found {
         Some(Value::String(text)) => text.as_str().into(),
         Some(Value::Bool(flag)) => flag.to_string().into(),
         Some(Value::Number(number)) => number.to_string().into(),
         // A boolean field that is absent reads as false, which only two labels have.
-        _ if matches!(field.label.as_ref(), "spec.unschedulable" | "spec.hostNetwork") => "false".into(),
+        _ if matches!(
+            field.label.as_ref(),
+            "spec.unschedulable" | "spec.hostNetwork"
+        ) =>
+        {
+            "false".into()
+        }
         _ => Box::default(),
     }
 }
 
 fn owners_of(value: &Value) -> Box<[OwnerRef]> {
-    let Some(owners) = meta::of(value).and_then(|meta| meta.get("ownerReferences")?.as_array()) else {
+    let Some(owners) = meta::of(value).and_then(|meta| meta.get("ownerReferences")?.as_array())
+    else {
         return Box::default();
     };
     let text = |owner: &Value, member: &str| -> Box<str> {
-        owner.get(member).and_then(Value::as_str).unwrap_or_default().into()
+        owner
+            .get(member)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .into()
     };
-    let flag = |owner: &Value, member: &str| owner.get(member).and_then(Value::as_bool).unwrap_or_default();
+    let flag = |owner: &Value, member: &str| {
+        owner
+            .get(member)
+            .and_then(Value::as_bool)
+            .unwrap_or_default()
+    };
     owners
         .iter()
         .map(|owner| OwnerRef {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::ApiError;
 use crate::garbage::{self, Kinds};
 use crate::resource::{GroupResource, Resource, Scope};
 use crate::store::Store;
@@ -10,7 +11,6 @@ use crate::watch_log::LogLimits;
 use crate::write::{
     Author, Change, Create, Delete, DeleteOptions, Part, Planned, Update, admit_all,
 };
-use crate::ApiError;
 
 /// A store with the namespaces `a` and `b`, and a clock that moves a second per write.
 pub(crate) struct Bench {
@@ -32,7 +32,14 @@ pub(crate) fn namespaces() -> Resource {
 }
 
 pub(crate) fn widgets() -> Resource {
-    Resource::custom("x.io", "widgets", "Widget", Scope::Namespaced, true, &[".spec.color"])
+    Resource::custom(
+        "x.io",
+        "widgets",
+        "Widget",
+        Scope::Namespaced,
+        true,
+        &[".spec.color"],
+    )
 }
 
 impl Bench {
@@ -41,9 +48,15 @@ impl Bench {
     }
 
     pub(crate) fn with_limits(limits: LogLimits) -> Self {
-        let mut bench = Self { store: Store::new(limits), changes: Vec::new(), clock: 1_700_000_000 };
+        let mut bench = Self {
+            store: Store::new(limits),
+            changes: Vec::new(),
+            clock: 1_700_000_000,
+        };
         for name in ["a", "b"] {
-            bench.create(&namespaces(), "", json!({"metadata": {"name": name}})).unwrap();
+            bench
+                .create(&namespaces(), "", json!({"metadata": {"name": name}}))
+                .unwrap();
         }
         bench
     }
@@ -67,8 +80,18 @@ impl Bench {
         object: Value,
     ) -> Result<Planned, ApiError> {
         let uid = format!("uid-{}", self.clock);
-        let author = Author { now: self.now(), uid: &uid, seed: 1, tracking: None };
-        let create = Create { namespace, object, author, admit: &mut admit_all };
+        let author = Author {
+            now: self.now(),
+            uid: &uid,
+            seed: 1,
+            tracking: None,
+        };
+        let create = Create {
+            namespace,
+            object,
+            author,
+            admit: &mut admit_all,
+        };
         let planned = self.store.plan_create(resource, create);
         self.take(planned)
     }
@@ -81,10 +104,20 @@ impl Bench {
         part: Part<'_>,
         edit: impl FnOnce(&mut Value),
     ) -> Result<Planned, ApiError> {
-        let mut object = self.store.fetch(&resource.group_resource, namespace, name)?.value();
+        let mut object = self
+            .store
+            .fetch(&resource.group_resource, namespace, name)?
+            .value();
         edit(&mut object);
         let author = Author::server(self.now());
-        let update = Update { namespace, name, part, object, author, admit: &mut admit_all };
+        let update = Update {
+            namespace,
+            name,
+            part,
+            object,
+            author,
+            admit: &mut admit_all,
+        };
         let planned = self.store.plan_update(resource, update);
         self.take(planned)
     }
@@ -95,7 +128,12 @@ impl Bench {
         (namespace, name): (&str, &str),
         options: DeleteOptions,
     ) -> Result<Planned, ApiError> {
-        let delete = Delete { namespace, name, options, now: self.now() };
+        let delete = Delete {
+            namespace,
+            name,
+            options,
+            now: self.now(),
+        };
         let planned = self.store.plan_delete(resource, &delete);
         self.take(planned)
     }
@@ -107,8 +145,15 @@ impl Bench {
             next += 1;
             for action in garbage::after(&self.store, &change, kinds) {
                 let target = action.target().resource.clone();
-                let resource = resources.iter().find(|resource| resource.group_resource == target).unwrap();
-                if let Some(planned) = self.store.plan_action(resource, &action, self.now()).unwrap() {
+                let resource = resources
+                    .iter()
+                    .find(|resource| resource.group_resource == target)
+                    .unwrap();
+                if let Some(planned) = self
+                    .store
+                    .plan_action(resource, &action, self.now())
+                    .unwrap()
+                {
                     self.take(Ok(planned)).unwrap();
                 }
             }
@@ -127,7 +172,10 @@ pub(crate) struct KnownKinds(pub(crate) Vec<Resource>);
 impl Kinds for KnownKinds {
     fn resource_of(&self, api_version: &str, kind: &str) -> Option<(GroupResource, Scope)> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
-        let known = self.0.iter().find(|known| known.group() == group && &*known.kind == kind)?;
+        let known = self
+            .0
+            .iter()
+            .find(|known| known.group() == group && &*known.kind == kind)?;
         Some((known.group_resource.clone(), known.scope))
     }
 }

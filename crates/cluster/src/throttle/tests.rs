@@ -36,7 +36,7 @@ async fn a_burst_passes_and_the_rest_keeps_the_rate() {
 async fn a_quiet_time_refills_no_more_than_the_burst() {
     let start = Instant::now();
     let mut bucket = TokenBucket::new(RATE, start);
-    let later = start + Duration::from_secs(3600);
+    let later = start + Duration::from_hours(1);
 
     let free = (0..20).filter(|_| bucket.try_take(later)).count();
 

@@ -38,13 +38,13 @@ impl Script {
     }
 
     fn lines(self, lines: &[Value]) -> Self {
-        self.then(
-            200,
-            lines
-                .iter()
-                .map(|line| format!("{line}\n"))
-                .collect::<String>(),
-        )
+        let mut body = String::new();
+        for line in lines {
+            body.push_str(&line.to_string());
+            body.push('
+');
+        }
+        self.then(200, body)
     }
 
     fn client(&self) -> Client {
@@ -99,7 +99,7 @@ fn told(change: &Change<ConfigMap>) -> String {
 async fn all(stream: impl Stream<Item = Change<ConfigMap>>) -> String {
     let mut stream = std::pin::pin!(stream);
     let mut told_so_far = Vec::new();
-    while let Ok(Some(change)) = tokio::time::timeout(Duration::from_secs(120), stream.next()).await
+    while let Ok(Some(change)) = tokio::time::timeout(Duration::from_mins(2), stream.next()).await
     {
         told_so_far.push(told(&change));
     }

@@ -22,6 +22,8 @@ pub struct Memory {
     pub(crate) running: BTreeSet<(String, String)>,
     /// Since when a pod has failed, by uid.
     pub(crate) failing: BTreeMap<String, Timestamp>,
+    /// How often an instance was rebuilt because it failed, since it was last Running.
+    pub(crate) rebuilds: BTreeMap<(String, String), u32>,
 }
 
 /// A pod as it was last seen.

@@ -36,6 +36,8 @@ use crate::kv_cache::{CacheConfig, KvCache, KvEvent, chain};
 use crate::model::StepModel;
 
 #[cfg(test)]
+mod calibration;
+#[cfg(test)]
 mod tests;
 
 /// How an engine forms its batches.

@@ -11,6 +11,7 @@ fn config() -> BatchConfig {
             gpu: GpuProfile::by_name("a6000").unwrap(),
             model: ModelProfile::by_name("qwen2.5-7b"),
             tensor_parallel: 1,
+            pipeline_parallel: 1,
         },
         cache: CacheConfig {
             blocks: 1000,
@@ -82,7 +83,8 @@ fn one_request_takes_one_step_per_token() {
         (100, 5, 0)
     );
     assert_eq!(done.total, done.queued + done.prefill + done.decode);
-    assert!(engine.is_idle() && engine.load().cache_usage == 0.0);
+    assert!(engine.is_idle());
+    assert_eq!(engine.load(), Load::default());
 }
 
 #[test]
@@ -333,6 +335,6 @@ proptest! {
         }
         prop_assert!(expected.is_empty(), "left over: {:?}", expected);
         prop_assert!(engine.is_idle());
-        prop_assert_eq!(engine.load().cache_usage, 0.0);
+        prop_assert_eq!(engine.load(), Load::default());
     }
 }

@@ -129,7 +129,7 @@ const FLAGS: &[(&str, Flag, Takes)] = &[
     ("quantization", Flag::Quantization, Takes::One),
     ("sim-gpu", Flag::Gpu, Takes::One),
     ("sim-model", Flag::Profile, Takes::One),
-    ("sim-dialect", Flag::DialectName, Takes::One),
+    ("dialect", Flag::DialectName, Takes::One),
     ("sim-speed", Flag::Speed, Takes::One),
     ("sim-startup", Flag::Startup, Takes::One),
     ("sim-seed", Flag::Seed, Takes::One),
@@ -260,9 +260,13 @@ fn values(
     unknown: bool,
 ) -> (Vec<String>, &[String]) {
     if let Takes::Switch(meaning) = takes {
-        // `--flag=false` turns round what the flag says.
-        let on = inline.is_none_or(|value| value.eq_ignore_ascii_case("true"));
-        return (vec![(on == meaning).to_string()], rest);
+        // `--flag=false` and `--flag false` turn round what the flag says.
+        let following = rest.first().filter(|_| inline.is_none());
+        let following = following.and_then(|value| boolean(value));
+        let inline = inline.map(|value| boolean(&value).unwrap_or(false));
+        let on = following.or(inline).unwrap_or(true);
+        let after = usize::from(following.is_some());
+        return (vec![(on == meaning).to_string()], &rest[after..]);
     }
     if let Some(value) = inline {
         return (vec![value], rest);
@@ -275,4 +279,12 @@ fn values(
     };
     let count = following.take(most).count();
     (rest[..count].to_vec(), &rest[count..])
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
 }

@@ -83,7 +83,7 @@ pub(super) fn resolve(
     let adapters = adapters(&mut reader);
     let seed_text = reader.parsed(Flag::Seed, "--sim-seed").unwrap_or(0_u64);
     let batch = batch(&mut reader, dialect, &model, utilization);
-    parallel_warnings(&mut reader);
+    missing_features(&mut reader);
     EngineConfig {
         host: host(&mut reader, dialect),
         port: reader
@@ -123,7 +123,7 @@ pub(super) fn resolve(
 }
 
 fn dialect(reader: &mut Reader<'_>) -> Dialect {
-    let named = reader.value(Flag::DialectName, "--sim-dialect", |text| {
+    let named = reader.value(Flag::DialectName, "--dialect", |text| {
         match text.to_ascii_lowercase().as_str() {
             "vllm" => Some(Dialect::Vllm),
             "sglang" => Some(Dialect::Sglang),
@@ -243,14 +243,13 @@ fn adapter(text: &str) -> Option<Adapter> {
     })
 }
 
-fn parallel_warnings(reader: &mut Reader<'_>) {
-    for (flag, name) in [
-        (Flag::DataParallel, "--data-parallel-size"),
-        (Flag::PipelineParallel, "--pipeline-parallel-size"),
-    ] {
-        if reader.count(flag, name).is_some_and(|size| size > 1) {
-            reader.warn(format!("{name} is simulated as one engine without it"));
-        }
+fn missing_features(reader: &mut Reader<'_>) {
+    let replicas = reader.count(Flag::DataParallel, "--data-parallel-size");
+    if replicas.is_some_and(|replicas| replicas > 1) {
+        reader.warn("--data-parallel-size is simulated as one engine without it");
+    }
+    if reader.given.last(Flag::KvEvents).is_some() {
+        reader.warn("--kv-events-config is noted, but no events are published");
     }
 }
 
@@ -331,10 +330,12 @@ fn step_model(reader: &mut Reader<'_>, model: &str, utilization: f64) -> StepMod
     let tensor_parallel = reader
         .count(Flag::TensorParallel, "the tensor parallel size")
         .unwrap_or(1);
+    let pipeline = reader.count(Flag::PipelineParallel, "the pipeline parallel size");
     let mut step_model = StepModel {
         gpu,
         model: profile,
         tensor_parallel,
+        pipeline_parallel: pipeline.unwrap_or(1),
     };
     // A real engine would not start. A simulated one is for trying things out, so it takes more GPUs.
     while step_model.cache_blocks(utilization, 16) < 64 && step_model.tensor_parallel < 1024 {

@@ -103,7 +103,7 @@ fn json_forms() {
     .map(str::to_owned)
     .to_vec();
     let (config, warnings) = EngineConfig::from_engine_args(&args).unwrap();
-    assert_eq!(warnings, []);
+    assert_eq!(warnings.len(), 1, "events are not published: {warnings:?}");
     assert_eq!(config.adapters[0].base.as_deref(), Some("b"));
     assert_eq!((config.role, config.faults.delay_ms), (Role::Decode, 5));
     assert!(config.kv_events.is_some());
@@ -115,6 +115,34 @@ fn unknown_flags_are_warnings_and_take_their_value_along() {
     assert_eq!((config.model.as_str(), config.port), ("m-7b", 81));
     assert_eq!(warnings.len(), 2);
     assert!(warnings[0].0.contains("--frobnicate"));
+}
+
+#[rstest]
+#[case::bare("m-7b --enable-lora", true)]
+#[case::separate("--enable-lora true --model m-7b", true)]
+#[case::separate_false("--enable_lora False --model m-7b", false)]
+#[case::inline("--enable-lora=false m-7b", false)]
+#[case::negated("--no-enable-lora m-7b", false)]
+fn switches(#[case] line: &str, #[case] expected: bool) {
+    let config = config(line);
+    assert_eq!(
+        (config.adapters_enabled, config.model.as_str()),
+        (expected, "m-7b")
+    );
+}
+
+#[rstest]
+#[case::long("--sim-dialect sglang m-7b")]
+#[case::short("--dialect sglang --model-path m-7b --host 127.64.0.7")]
+fn the_dialect_can_be_named(#[case] line: &str) {
+    assert_eq!(config(line).dialect, Dialect::Sglang);
+}
+
+#[test]
+fn stages_of_a_pipeline_add_memory() {
+    let (config, warnings) = read("llama-3.1-70b -tp 1 --pipeline-parallel-size 3").unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.batch.model.pipeline_parallel, 3);
 }
 
 #[test]

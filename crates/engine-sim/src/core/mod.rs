@@ -129,7 +129,7 @@ impl Shared {
     }
 
     pub(crate) fn next_fate(&self) -> Fate {
-        lock(&self.faults).next()
+        lock(&self.faults).deal()
     }
 
     pub(crate) fn faults(&self) -> Faults {

@@ -125,7 +125,7 @@ impl FaultDealer {
     }
 
     /// The fate of the next request.
-    pub fn next(&mut self) -> Fate {
+    pub fn deal(&mut self) -> Fate {
         let faults = self.faults.clone();
         let verdict = if faults.out_of_memory {
             Verdict::Die

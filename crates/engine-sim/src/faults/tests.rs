@@ -4,7 +4,7 @@ use super::*;
 
 fn deal(faults: Faults, count: usize) -> Vec<Fate> {
     let mut dealer = FaultDealer::new(faults);
-    (0..count).map(|_| dealer.next()).collect()
+    (0..count).map(|_| dealer.deal()).collect()
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub(crate) struct Choice {
     answer: Answer,
     /// The whole text, the prompt included where it was asked for.
     text: String,
+    /// Bytes of the prompt in front; they come out with the first token.
+    ahead: usize,
     /// Bytes of the text that have come out.
     at: usize,
     /// Tokens that have come out.
@@ -82,7 +84,8 @@ impl Choice {
         self.at = if self.ended {
             self.text.len()
         } else {
-            self.text.floor_char_boundary(start + bytes.len())
+            let ahead = std::mem::take(&mut self.ahead);
+            self.text.floor_char_boundary(start + ahead + bytes.len())
         };
         let token = self.done..(self.done + 1).min(self.answer.tokens.len());
         self.done += 1;
@@ -99,9 +102,9 @@ impl Choice {
         self.done as u64
     }
 
-    /// Lets the prompt in front of the text come out with the first token.
-    fn skip_prompt(&mut self, prompt: &str) {
+    fn put_in_front(&mut self, prompt: &str) {
         self.text.insert_str(0, prompt);
+        self.ahead = prompt.len();
     }
 }
 
@@ -225,15 +228,12 @@ impl Server {
                 .find(|adapter| adapter.name.as_ref() == name);
             found.map(|adapter| adapter.name.clone())
         });
-        match adapter {
-            Some(name) => Ok((name.to_string(), Some(name))),
-            None => {
-                let aliases = config.served_names.join(", ");
-                let message =
-                    format!("The model `{name}` does not exist. Valid aliases: {aliases}.");
-                Err(ApiError::new(StatusCode::NOT_FOUND, message).at("model"))
-            }
+        if let Some(name) = adapter {
+            return Ok((name.to_string(), Some(name)));
         }
+        let aliases = config.served_names.join(", ");
+        let message = format!("The model `{name}` does not exist. Valid aliases: {aliases}.");
+        Err(ApiError::new(StatusCode::NOT_FOUND, message).at("model"))
     }
 
     /// Most tokens of an answer to a prompt of `prompt` tokens.
@@ -291,13 +291,14 @@ impl Server {
             index,
             answer,
             text,
+            ahead: 0,
             at: 0,
             done: 0,
             ended: false,
             logprobs: ask.logprobs,
         };
         if ask.with_prompt {
-            choice.skip_prompt(&tokenizer::decode(prompt));
+            choice.put_in_front(&tokenizer::decode(prompt));
         }
         choice
     }

@@ -50,7 +50,7 @@ impl Server {
         Object::new(&mut out)
             .put("object", "list")
             .list("data", bases.chain(loaded), |out, card| {
-                self.card(out, &card)
+                self.card(out, &card);
             })
             .end();
         json(StatusCode::OK, out)

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use super::respond::{Answer, ApiError, detail, empty, full, json, text};
 use super::{Call, Server, VLLM_VERSION};
 use crate::config::Dialect;
-use crate::faults::{Faults, Verdict};
+use crate::faults::{Fate, Faults, Verdict};
 use crate::metrics;
 
 /// Largest body taken; several times the longest context there is.
@@ -122,7 +122,7 @@ pub(super) async fn handle(
         Found::OtherMethod(path) => (path, detail(StatusCode::METHOD_NOT_ALLOWED)),
         Found::Endpoint(path, endpoint) => {
             let answer = match admitted(&server, endpoint, path, &parts.headers) {
-                Err(refusal) => refusal,
+                Err(refusal) => *refusal,
                 Ok(call) => dispatch(&server, endpoint, &parts.method, &call, body).await,
             };
             (path, answer)
@@ -137,6 +137,7 @@ fn counted(server: &Server, path: &'static str, method: &Method, answer: Answer)
         Method::POST => "POST",
         _ => "OTHER",
     };
+    tracing::debug!(method, path, status = answer.status().as_u16(), "answered");
     // The probes themselves are not counted, as with the real engines.
     if !matches!(
         path,
@@ -155,10 +156,10 @@ fn admitted(
     endpoint: Endpoint,
     path: &str,
     headers: &HeaderMap,
-) -> Result<Call, Answer> {
+) -> Result<Call, Box<Answer>> {
     let shared = &server.handle.shared;
     if !shared.is_ready() && !endpoint.always() {
-        return Err(empty(StatusCode::SERVICE_UNAVAILABLE));
+        return Err(Box::new(empty(StatusCode::SERVICE_UNAVAILABLE)));
     }
     let keys = &shared.config.api_keys;
     if !keys.is_empty() && path.starts_with("/v1/") {
@@ -167,16 +168,14 @@ fn admitted(
             .and_then(|value| value.to_str().ok());
         let key = given.and_then(|value| value.strip_prefix("Bearer "));
         if !key.is_some_and(|key| keys.iter().any(|known| known == key)) {
-            return Err(json(
-                StatusCode::UNAUTHORIZED,
-                "{\"error\":\"Unauthorized\"}",
-            ));
+            let refusal = json(StatusCode::UNAUTHORIZED, "{\"error\":\"Unauthorized\"}");
+            return Err(Box::new(refusal));
         }
     }
     let fate = if endpoint.infers() {
         shared.next_fate()
     } else {
-        Default::default()
+        Fate::default()
     };
     Ok(Call::new(headers, fate))
 }
@@ -188,13 +187,11 @@ async fn dispatch(
     call: &Call,
     body: Incoming,
 ) -> Answer {
-    let body = match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => {
-            let message = format!("The body is longer than {MAX_BODY} bytes or was cut off.");
-            return ApiError::bad_request(message).into_answer();
-        }
+    let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
+        let message = format!("The body is longer than {MAX_BODY} bytes or was cut off.");
+        return ApiError::bad_request(message).into_answer();
     };
+    let body = body.to_bytes();
     if let Some(answer) = suffer(server, call).await {
         return answer;
     }

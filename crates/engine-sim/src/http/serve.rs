@@ -72,7 +72,17 @@ pub async fn serve(
 ) -> Result<(), EngineError> {
     let startup = config.startup;
     let drain = config.drain;
-    tracing::info!(model = config.served_name(), dialect = ?config.dialect, "engine starts");
+    let batch = &config.batch;
+    tracing::info!(
+        model = config.served_name(),
+        dialect = ?config.dialect,
+        gpu = batch.model.gpu.name,
+        gpus = batch.model.tensor_parallel * batch.model.pipeline_parallel,
+        profile = batch.model.model.name,
+        cache_blocks = batch.cache.blocks,
+        context = batch.max_model_len,
+        "engine starts"
+    );
     let engine_stop = CancellationToken::new();
     let (handle, engine) = core::start(config, engine_stop.clone());
     let shared = handle.shared.clone();

@@ -31,7 +31,7 @@ pub struct Metrics {
     prompt_tokens: u64,
     generation_tokens: u64,
     finished: BTreeMap<FinishReason, u64>,
-    http: BTreeMap<(&'static str, &'static str, char), u64>,
+    http: BTreeMap<(&'static str, &'static str, &'static str), u64>,
     prompt_lengths: Histogram,
     generation_lengths: Histogram,
     max_tokens: Histogram,
@@ -161,7 +161,12 @@ impl Metrics {
 
     /// Books an HTTP answer.
     pub fn record_http(&mut self, handler: &'static str, method: &'static str, status: u16) {
-        let class = char::from_digit(u32::from(status / 100), 10).unwrap_or('0');
+        let class = match status {
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
         *self.http.entry((handler, method, class)).or_default() += 1;
     }
 

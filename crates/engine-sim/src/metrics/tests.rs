@@ -117,9 +117,9 @@ fn numbers(#[case] value: f64, #[case] expected: &str) {
 #[test]
 fn buckets_are_cumulative_and_bounds_inclusive() {
     let mut histogram = Histogram::new(&[1.0, 2.0]);
-    [0.5, 1.0, 1.5, 9.0]
-        .into_iter()
-        .for_each(|value| histogram.observe(value));
+    for value in [0.5, 1.0, 1.5, 9.0] {
+        histogram.observe(value);
+    }
     let counts: Vec<u64> = histogram.cumulative().map(|(_, count)| count).collect();
     assert_eq!(counts, [2, 3, 4]);
     assert_eq!((histogram.count(), histogram.sum()), (4, 12.0));

@@ -336,27 +336,18 @@ fn information(metrics: &Metrics, config: &EngineConfig) -> String {
 }
 
 fn http(out: &mut Exposition<'_>, metrics: &Metrics) {
-    let counts: Vec<(String, [(&str, &str); 2], u64)> = metrics
+    let labelled: Vec<_> = metrics
         .http
         .iter()
-        .map(|((handler, method, class), count)| {
-            let labels = [("handler", *handler), ("method", *method)];
-            (format!("{class}xx"), labels, *count)
+        .map(|(&(handler, method, status), count)| {
+            let labels = [("handler", handler), ("method", method), ("status", status)];
+            (labels, *count)
         })
         .collect();
-    let labelled: Vec<([(&str, &str); 3], u64)> = counts
-        .iter()
-        .map(|(status, [handler, method], count)| {
-            ([*handler, *method, ("status", status.as_str())], *count)
-        })
-        .collect();
-    let series: Vec<(super::text::Labels<'_>, u64)> = labelled
+    let series: Vec<_> = labelled
         .iter()
         .map(|(labels, count)| (labels.as_slice(), *count))
         .collect();
-    out.counters(
-        "http_requests",
-        "Requests by handler, method and status.",
-        &series,
-    );
+    let help = "Requests by handler, method and status.";
+    out.counters("http_requests", help, &series);
 }

@@ -7,6 +7,7 @@ fn on(gpu: &str, model: &str, tensor_parallel: u32) -> StepModel {
         gpu: GpuProfile::by_name(gpu).unwrap(),
         model: ModelProfile::by_name(model),
         tensor_parallel,
+        pipeline_parallel: 1,
     }
 }
 

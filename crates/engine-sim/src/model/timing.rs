@@ -57,8 +57,11 @@ pub struct StepModel {
     pub gpu: GpuProfile,
     /// The model.
     pub model: ModelProfile,
-    /// GPUs the model is split over.
+    /// GPUs every layer is split over.
     pub tensor_parallel: u32,
+    /// Groups of such GPUs that hold some of the layers each. They add memory; a token still passes
+    /// through all of them one after the other.
+    pub pipeline_parallel: u32,
 }
 
 impl StepModel {
@@ -115,7 +118,7 @@ impl StepModel {
     /// Bytes of cache all GPUs together have room for when the engine may use `utilization` of
     /// their memory; zero when the weights alone do not fit.
     pub fn cache_bytes(&self, utilization: f64) -> u64 {
-        let gpus = f64::from(self.tensor_parallel);
+        let gpus = f64::from(self.tensor_parallel) * f64::from(self.pipeline_parallel);
         let usable = self.gpu.memory_bytes as f64 * utilization - RESERVED_BYTES;
         let free = usable * gpus - self.model.weight_bytes();
         free.max(0.0) as u64

@@ -134,9 +134,9 @@ pub fn decode_into(token: u32, out: &mut Vec<u8>) {
 /// encoded here never has any.
 pub fn decode(tokens: &[u32]) -> String {
     let mut bytes = Vec::with_capacity(tokens.len() * 4);
-    tokens
-        .iter()
-        .for_each(|&token| decode_into(token, &mut bytes));
+    for &token in tokens {
+        decode_into(token, &mut bytes);
+    }
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

@@ -157,6 +157,19 @@ async fn echo_and_logprobs_of_a_completion() {
 }
 
 #[tokio::test]
+async fn an_echoed_prompt_comes_with_the_first_chunk() {
+    let body = json!({"prompt": "once upon", "max_tokens": 4, "echo": true, "stream": true});
+    let events = engine().await.post("/v1/completions", body).await.events();
+    let texts: Vec<&str> = events
+        .iter()
+        .map(|event| event["choices"][0]["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(texts.len(), 4);
+    assert!(texts[0].starts_with("once upon") && texts[0].len() > 9);
+    assert!(texts[1..].iter().all(|text| text.len() < 8), "{texts:?}");
+}
+
+#[tokio::test]
 async fn logprobs_of_a_chat_follow_the_tokens() {
     let engine = engine().await;
     let body = with(hello(), &json!({"max_tokens": 5, "logprobs": true}));

@@ -1,6 +1,12 @@
 //! The engine over HTTP: what a real client sees.
 
-#![allow(clippy::float_cmp, reason = "counts in metrics are whole numbers")]
+#![expect(clippy::float_cmp, reason = "counts in metrics are whole numbers")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail the test"
+)]
 
 mod adapters;
 mod answers;

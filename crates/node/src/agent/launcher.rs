@@ -3,23 +3,18 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Container, ExecAction, HTTPGetAction, LifecycleHandler, Probe};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kthena_cluster::events::Severity;
 
-use super::check::{Check, ExecCheck, HttpCheck, host_or};
 use super::prepare::{Obstacle, Prepared, Subject};
 use super::shared::{Shared, uid};
 use super::worker::{Input, Worker, later};
 use super::{netns, ports};
 use crate::launch::command::Kind;
 use crate::machine::request::of_pod;
-use crate::plan::ProbeKind;
 use crate::plan::memory::{Blocked, Event, Exit};
 use crate::plan::status::container_id;
 use crate::state::PodFolder;
 use crate::supervisor::protocol::{Ended, Known, Launch};
-use crate::supervisor::{ENV_CONTAINER_ID, ENV_NODE_DIR};
 
 /// Before a container that something is in the way of is tried again.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);

@@ -166,20 +166,16 @@ pub fn plan(wish: &PodWish, memory: &PodMemory, now: Timestamp) -> Plan {
     if let Some(deadline) = active_deadline(wish, memory) {
         plan.wake(deadline);
     }
+    let over = mains_are_done(wish, memory) || has_failed_init(wish, memory);
     for container in wish.all() {
         let known = memory.container(&container.name);
-        if known.is_live() {
+        if known.is_live() && !(over && container.part == Part::Sidecar) {
             tend(&mut plan, wish, container, &known, now);
         }
     }
-    if mains_are_done(wish, memory) || has_failed_init(wish, memory) {
-        stop::sidecars(
-            &mut plan,
-            wish,
-            memory,
-            stop::sidecar_deadline(wish, memory, now),
-            now,
-        );
+    if over {
+        let deadline = stop::sidecar_deadline(wish, memory, now);
+        stop::sidecars(&mut plan, wish, memory, deadline, now);
     } else {
         start_due(&mut plan, wish, memory, now);
     }

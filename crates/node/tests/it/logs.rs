@@ -71,7 +71,7 @@ async fn a_followed_log_goes_on_through_rotation_and_ends_with_the_container() {
         .unwrap();
     std::fs::write(go, "").unwrap();
     let mut text = Vec::new();
-    while let Some(chunk) = tokio::time::timeout(Duration::from_secs(60), stream.next())
+    while let Some(chunk) = tokio::time::timeout(Duration::from_mins(1), stream.next())
         .await
         .unwrap()
     {

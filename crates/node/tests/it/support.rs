@@ -18,22 +18,22 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long anything may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The program that the shim, the supervisor and test servers are made of.
-pub fn program() -> String {
+pub(crate) fn program() -> String {
     env!("CARGO_BIN_EXE_node-fixture").to_owned()
 }
 
 /// A state folder whose processes die with the test, pass or fail.
-pub struct StateDir(tempfile::TempDir);
+pub(crate) struct StateDir(tempfile::TempDir);
 
 impl StateDir {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 }
@@ -45,28 +45,28 @@ impl Drop for StateDir {
 }
 
 /// A namespace, a node of its own, and the agent that plays it.
-pub struct Fixture {
-    pub client: Client,
-    pub namespace: String,
-    pub node: String,
-    pub config: NodeConfig,
+pub(crate) struct Fixture {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) node: String,
+    pub(crate) config: NodeConfig,
     running: Option<(JoinHandle<()>, CancellationToken)>,
-    pub state: StateDir,
+    pub(crate) state: StateDir,
 }
 
 /// A fixture with the usual settings and quick restarts.
-pub async fn fixture() -> Fixture {
+pub(crate) async fn fixture() -> Fixture {
     fixture_with(|_| {}).await
 }
 
-pub async fn fixture_with(adjust: impl FnOnce(&mut NodeConfig)) -> Fixture {
+pub(crate) async fn fixture_with(adjust: impl FnOnce(&mut NodeConfig)) -> Fixture {
     let mut fixture = fixture_without_agent().await;
     adjust(&mut fixture.config);
     fixture.start().await;
     fixture
 }
 
-pub async fn fixture_without_agent() -> Fixture {
+pub(crate) async fn fixture_without_agent() -> Fixture {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let client = ControlPlane::shared(&[])
@@ -111,7 +111,7 @@ pub async fn fixture_without_agent() -> Fixture {
 }
 
 impl Fixture {
-    pub async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         let shutdown = CancellationToken::new();
         let node = Node::start(self.client.clone(), self.config.clone())
             .await
@@ -121,19 +121,19 @@ impl Fixture {
         self.running = Some((task, shutdown));
     }
 
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         if let Some((task, shutdown)) = self.running.take() {
             shutdown.cancel();
             task.await.unwrap();
         }
     }
 
-    pub fn pods(&self) -> Api<Pod> {
+    pub(crate) fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// Creates an object of any namespaced kind.
-    pub async fn create<K>(&self, object: Value) -> K
+    pub(crate) async fn create<K>(&self, object: Value) -> K
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
             + Clone
@@ -149,7 +149,7 @@ impl Fixture {
     }
 
     /// Creates a pod bound to this node.
-    pub async fn pod(&self, name: &str, mut spec: Value) -> Pod {
+    pub(crate) async fn pod(&self, name: &str, mut spec: Value) -> Pod {
         spec["nodeName"] = json!(self.node);
         self.create(json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -160,17 +160,17 @@ impl Fixture {
     }
 
     /// Creates a pod of one container called `main` that runs a shell script.
-    pub async fn script(&self, name: &str, script: &str) -> Pod {
+    pub(crate) async fn script(&self, name: &str, script: &str) -> Pod {
         self.pod(name, json!({ "containers": [shell("main", script)] }))
             .await
     }
 
-    pub async fn get(&self, name: &str) -> Option<Pod> {
+    pub(crate) async fn get(&self, name: &str) -> Option<Pod> {
         self.pods().get_opt(name).await.unwrap()
     }
 
     /// Waits until the pod is as wanted.
-    pub async fn wait(&self, name: &str, what: &str, wanted: impl Fn(&Pod) -> bool) -> Pod {
+    pub(crate) async fn wait(&self, name: &str, what: &str, wanted: impl Fn(&Pod) -> bool) -> Pod {
         let found = eventually(what, PATIENCE, || async {
             self.get(name).await.filter(|pod| wanted(pod))
         })
@@ -187,12 +187,12 @@ impl Fixture {
         }
     }
 
-    pub async fn ready(&self, name: &str) -> Pod {
+    pub(crate) async fn ready(&self, name: &str) -> Pod {
         self.wait(name, "the pod is ready", |pod| condition(pod, "Ready"))
             .await
     }
 
-    pub async fn gone(&self, name: &str) {
+    pub(crate) async fn gone(&self, name: &str) {
         eventually("the pod is gone", PATIENCE, || async {
             self.get(name).await.is_none().then_some(())
         })
@@ -200,7 +200,7 @@ impl Fixture {
         .unwrap();
     }
 
-    pub async fn delete(&self, name: &str, grace: u32) {
+    pub(crate) async fn delete(&self, name: &str, grace: u32) {
         self.pods()
             .delete(name, &DeleteParams::default().grace_period(grace))
             .await
@@ -208,7 +208,7 @@ impl Fixture {
     }
 
     /// Waits for an event about a pod.
-    pub async fn event(&self, pod: &str, reason: &str, part: &str) -> String {
+    pub(crate) async fn event(&self, pod: &str, reason: &str, part: &str) -> String {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let what = format!("event {reason} of {pod} with {part:?}");
         eventually(&what, PATIENCE, || async {
@@ -228,7 +228,7 @@ impl Fixture {
     }
 
     /// The whole log of a container.
-    pub async fn log(&self, pod: &str, container: &str) -> String {
+    pub(crate) async fn log(&self, pod: &str, container: &str) -> String {
         read_log(
             self.state.path(),
             &self.namespace,
@@ -241,7 +241,7 @@ impl Fixture {
     }
 
     /// Waits until the log of container `main` has a line that contains `part`.
-    pub async fn logged(&self, pod: &str, part: &str) -> String {
+    pub(crate) async fn logged(&self, pod: &str, part: &str) -> String {
         let what = format!("log of {pod} with {part:?}");
         let state = self.state.path();
         let found = eventually(&what, PATIENCE, || async {
@@ -270,7 +270,7 @@ impl Fixture {
     }
 }
 
-pub async fn read_log(
+pub(crate) async fn read_log(
     state: &Path,
     namespace: &str,
     pod: &str,
@@ -284,15 +284,15 @@ pub async fn read_log(
 }
 
 /// A container that runs a shell script.
-pub fn shell(name: &str, script: &str) -> Value {
+pub(crate) fn shell(name: &str, script: &str) -> Value {
     json!({ "name": name, "image": "busybox", "command": ["sh", "-c", script] })
 }
 
-pub fn read<K: DeserializeOwned>(value: Value) -> K {
+pub(crate) fn read<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).unwrap()
 }
 
-pub fn condition(pod: &Pod, kind: &str) -> bool {
+pub(crate) fn condition(pod: &Pod, kind: &str) -> bool {
     let conditions = pod
         .status
         .iter()
@@ -303,14 +303,14 @@ pub fn condition(pod: &Pod, kind: &str) -> bool {
         .any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-pub fn phase(pod: &Pod) -> &str {
+pub(crate) fn phase(pod: &Pod) -> &str {
     pod.status
         .as_ref()
         .and_then(|status| status.phase.as_deref())
         .unwrap_or_default()
 }
 
-pub fn container<'p>(pod: &'p Pod, name: &str) -> Option<&'p ContainerStatus> {
+pub(crate) fn container<'p>(pod: &'p Pod, name: &str) -> Option<&'p ContainerStatus> {
     let status = pod.status.as_ref()?;
     let mut all = status
         .init_container_statuses
@@ -320,11 +320,11 @@ pub fn container<'p>(pod: &'p Pod, name: &str) -> Option<&'p ContainerStatus> {
     all.find(|status| status.name == name)
 }
 
-pub fn restarts(pod: &Pod, name: &str) -> i32 {
+pub(crate) fn restarts(pod: &Pod, name: &str) -> i32 {
     container(pod, name).map_or(0, |status| status.restart_count)
 }
 
-pub fn waiting<'p>(pod: &'p Pod, name: &str) -> Option<&'p str> {
+pub(crate) fn waiting<'p>(pod: &'p Pod, name: &str) -> Option<&'p str> {
     container(pod, name)?
         .state
         .as_ref()?
@@ -335,6 +335,6 @@ pub fn waiting<'p>(pod: &'p Pod, name: &str) -> Option<&'p str> {
 }
 
 /// A file in the state folder that test containers and tests talk through.
-pub fn meeting_point(fixture: &Fixture, name: &str) -> PathBuf {
+pub(crate) fn meeting_point(fixture: &Fixture, name: &str) -> PathBuf {
     fixture.state.path().join(name)
 }

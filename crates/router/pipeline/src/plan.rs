@@ -118,6 +118,3 @@ fn usable(server: &ServerView) -> Result<&[kthena_router_scheduler::Candidate], 
         _ => Err(RouteError::NoPods(server.key.to_string())),
     }
 }
-
-#[cfg(test)]
-mod tests;

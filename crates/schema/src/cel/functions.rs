@@ -23,7 +23,6 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     // A name that is taken already would stay as it was; the tests call every function.
     let _ = env.add_extension(extensions::strings);
     let _ = env.add_extension(extensions::lists);
-    let _ = env.add_extension(extensions::math);
     let _ = cel::add_member_overload!(env, fn matches: (CelString, CelString) -> Result<CelBool>, name = MATCHES);
     let _ = cel::add_overload!(env, fn matches: (CelString, CelString) -> Result<CelBool>, name = MATCHES);
     let _ = cel::add_member_overload!(env, fn find: (CelString, CelString) -> Result<CelString>, name = FIND);
@@ -72,13 +71,6 @@ pub(super) fn is_known(name: &str) -> bool {
         "lists.range",
         "lowerAscii",
         "map",
-        "math.abs",
-        "math.ceil",
-        "math.floor",
-        "math.greatest",
-        "math.least",
-        "math.round",
-        "math.sign",
         "max",
         "min",
         "optional.none",
@@ -102,7 +94,8 @@ pub(super) fn is_known(name: &str) -> bool {
         "upperAscii",
         "value",
     ];
-    !name.starts_with(|c: char| c.is_ascii_alphabetic()) || NAMES.contains(&name)
+    let last = name.rsplit('.').next().unwrap_or(name);
+    !last.starts_with(|c: char| c.is_ascii_alphabetic()) || NAMES.contains(&name)
 }
 
 /// Compiles a literal pattern ahead of its first use.

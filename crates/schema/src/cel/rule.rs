@@ -1,6 +1,7 @@
 //! One rule: compiled once, evaluated on values.
 
 use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, LiteralValue, operators};
+use cel::parser::PrattParser;
 use cel::{Context, ExecutionError, IdedExpr, Value as Cel};
 use serde_json::Value;
 
@@ -8,8 +9,14 @@ use super::functions;
 use super::need::Needs;
 use crate::fault::FaultKind;
 
-/// Nesting of a rule's expression beyond which it is refused.
-const MAX_NESTING: u16 = 64;
+/// Nesting of an expression as written, beyond which it is refused.
+const MAX_NESTING: u16 = 32;
+/// Nesting of an expression with its macros written out.
+const MAX_DEPTH: usize = 100;
+/// Parts of an expression.
+const MAX_NODES: usize = 8192;
+/// Bytes of an expression beyond which it is refused.
+const MAX_LENGTH: usize = 16 << 10;
 /// Length of an evaluated message beyond which the plain one is used.
 const MAX_MESSAGE: usize = 5 << 10;
 
@@ -199,14 +206,55 @@ fn error_text(error: &ExecutionError) -> String {
 }
 
 fn compile(source: &str) -> Result<IdedExpr, RuleError> {
-    let parser = functions::environment()
-        .parser()
-        .max_recursion_depth(MAX_NESTING);
-    let mut expression = parser
-        .parse(source)
-        .map_err(|errors| RuleError::Syntax(errors.to_string()))?;
+    let too_large =
+        || RuleError::Syntax("the expression is too long or nests too deeply".to_owned());
+    if source.len() > MAX_LENGTH {
+        return Err(too_large());
+    }
+    // This parser is bounded in stack and nodes; the crate's other one exhausts the stack on nested brackets.
+    let parser = PrattParser::new()
+        .enable_optional_syntax(true)
+        .max_recursion_depth(MAX_NESTING)
+        .max_expression_node_count(MAX_NODES);
+    let parsed = parser.parse(source);
+    let mut expression = parsed.map_err(|errors| RuleError::Syntax(errors.to_string()))?;
+    if deeper_than(&expression, MAX_DEPTH) {
+        return Err(too_large());
+    }
     prepare(&mut expression, &mut Vec::new())?;
     Ok(expression)
+}
+
+/// True if an expression is nested more than `limit` times. Everything that walks an expression recurses.
+fn deeper_than(expression: &IdedExpr, limit: usize) -> bool {
+    let Some(limit) = limit.checked_sub(1) else {
+        return true;
+    };
+    let below = |part: &IdedExpr| deeper_than(part, limit);
+    match &expression.expr {
+        Expr::Call(call) => call
+            .target
+            .as_deref()
+            .into_iter()
+            .chain(&call.args)
+            .any(below),
+        Expr::Comprehension(it) => [
+            &it.iter_range,
+            &it.accu_init,
+            &it.loop_cond,
+            &it.loop_step,
+            &it.result,
+        ]
+        .into_iter()
+        .any(below),
+        Expr::Select(select) => below(&select.operand),
+        Expr::List(list) => list.elements.iter().any(below),
+        Expr::Map(map) => map.entries.iter().any(|entry| match &entry.expr {
+            EntryExpr::MapEntry(entry) => below(&entry.key) || below(&entry.value),
+            EntryExpr::StructField(field) => below(&field.value),
+        }),
+        Expr::Struct(_) | Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => false,
+    }
 }
 
 /// Checks names and replaces the functions that take patterns by our own.
@@ -287,14 +335,11 @@ fn prepare(expression: &mut IdedExpr, scope: &mut Vec<String>) -> Result<(), Rul
     Ok(())
 }
 
-/// `math.greatest` and its like look like a call on a variable called `math`.
+/// `optional.of` and its like look like a call on a variable called `optional`.
 fn namespace(target: Option<&IdedExpr>, function: &str) -> Option<String> {
     match target.map(|target| &target.expr) {
         Some(Expr::Ident(name))
-            if matches!(
-                name.as_str(),
-                "math" | "lists" | "strings" | "optional" | "base64"
-            ) =>
+            if matches!(name.as_str(), "lists" | "strings" | "optional" | "base64") =>
         {
             Some(format!("{name}.{function}"))
         }

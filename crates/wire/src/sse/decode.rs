@@ -34,9 +34,19 @@ pub struct Decoder {
     line: Vec<u8>,
     pending: Event,
     has_data: bool,
-    at_start: bool,
-    after_cr: bool,
+    seam: Seam,
     failed: bool,
+}
+
+/// What lies just before the current line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seam {
+    /// The start of the stream, where a byte order mark may stand.
+    Start,
+    /// A carriage return; a line feed right after it belongs to it.
+    Return,
+    /// Anything else.
+    Line,
 }
 
 impl Decoder {
@@ -47,8 +57,7 @@ impl Decoder {
             line: Vec::new(),
             pending: Event::default(),
             has_data: false,
-            at_start: true,
-            after_cr: false,
+            seam: Seam::Start,
             failed: false,
         }
     }
@@ -63,10 +72,12 @@ impl Decoder {
         }
         let mut rest = chunk;
         while !rest.is_empty() {
-            // The line feed of a CRLF whose carriage return ended the line already.
-            if mem::take(&mut self.after_cr) && rest[0] == b'\n' {
-                rest = &rest[1..];
-                continue;
+            if self.seam == Seam::Return {
+                self.seam = Seam::Line;
+                if rest[0] == b'\n' {
+                    rest = &rest[1..];
+                    continue;
+                }
             }
             let end = memchr::memchr2(b'\n', b'\r', rest);
             let part = &rest[..end.unwrap_or(rest.len())];
@@ -75,9 +86,14 @@ impl Decoder {
             }
             self.line.extend_from_slice(part);
             let Some(end) = end else { break };
-            self.after_cr = rest[end] == b'\r';
+            let seam = if rest[end] == b'\r' {
+                Seam::Return
+            } else {
+                Seam::Line
+            };
             rest = &rest[end + 1..];
             self.end_line(events);
+            self.seam = seam;
         }
         Ok(())
     }
@@ -90,7 +106,7 @@ impl Decoder {
     fn end_line(&mut self, events: &mut Vec<Event>) {
         let line = mem::take(&mut self.line);
         let mut text: &[u8] = &line;
-        if mem::take(&mut self.at_start) {
+        if self.seam == Seam::Start {
             text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         }
         if text.is_empty() {

@@ -89,7 +89,7 @@ pub enum ApiError {
         continue_token: Option<String>,
     },
     /// A version that has not been reached yet.
-    #[error("Too large resource version: {asked}, current: {current}")]
+    #[error("Timeout: Too large resource version: {asked}, current: {current}")]
     VersionTooLarge {
         /// The version the client asked for.
         asked: u64,
@@ -165,8 +165,7 @@ pub enum ApiError {
     },
 }
 
-const GENERATED_TAKEN: &str =
-    ", the server was not able to generate a unique name for the object";
+const GENERATED_TAKEN: &str = ", the server was not able to generate a unique name for the object";
 
 /// One field that another manager owns.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,7 +183,10 @@ impl ApiError {
 
     /// A missing object.
     pub fn not_found(resource: &GroupResource, name: impl Into<String>) -> Self {
-        Self::NotFound { resource: resource.clone(), name: name.into() }
+        Self::NotFound {
+            resource: resource.clone(),
+            name: name.into(),
+        }
     }
 
     /// A version conflict or failed precondition.
@@ -193,16 +195,24 @@ impl ApiError {
         name: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
-        Self::Conflict { resource: resource.clone(), name: name.into(), message: message.into() }
+        Self::Conflict {
+            resource: resource.clone(),
+            name: name.into(),
+            message: message.into(),
+        }
     }
 
     /// A request that cannot be understood.
     pub fn bad_request(message: impl Into<String>) -> Self {
-        Self::BadRequest { message: message.into() }
+        Self::BadRequest {
+            message: message.into(),
+        }
     }
 
     /// A fault of the server itself.
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::Internal { message: message.into() }
+        Self::Internal {
+            message: message.into(),
+        }
     }
 }

@@ -37,7 +37,11 @@ impl ApiError {
     pub fn status(&self) -> Value {
         let (code, reason) = self.code_and_reason();
         let mut metadata = Map::new();
-        if let Self::Expired { continue_token: Some(token), .. } = self {
+        if let Self::Expired {
+            continue_token: Some(token),
+            ..
+        } = self
+        {
             metadata.insert("continue".into(), json!(token));
         }
         let mut status = json!({
@@ -64,7 +68,12 @@ impl ApiError {
             | Self::Conflict { resource, name, .. } => {
                 Some(named(name, resource.group(), resource.resource()))
             }
-            Self::Forbidden { resource, name, causes, .. } => {
+            Self::Forbidden {
+                resource,
+                name,
+                causes,
+                ..
+            } => {
                 let mut details = named(name, resource.group(), resource.resource());
                 if !causes.is_empty() {
                     details["causes"] = causes
@@ -74,7 +83,12 @@ impl ApiError {
                 }
                 Some(details)
             }
-            Self::Invalid { group, kind, name, faults } => {
+            Self::Invalid {
+                group,
+                kind,
+                name,
+                faults,
+            } => {
                 let mut details = named(name, group, kind);
                 details["causes"] = faults
                     .iter()
@@ -101,9 +115,10 @@ impl ApiError {
                 }],
                 "retryAfterSeconds": 1,
             })),
-            Self::TooManyRequests { retry_after_seconds, .. } => {
-                Some(json!({ "retryAfterSeconds": retry_after_seconds }))
-            }
+            Self::TooManyRequests {
+                retry_after_seconds,
+                ..
+            } => Some(json!({ "retryAfterSeconds": retry_after_seconds })),
             Self::Internal { message } => Some(json!({ "causes": [{ "message": message }] })),
             Self::Unprocessable { .. } => Some(json!({})),
             Self::UnknownPath
@@ -141,7 +156,11 @@ fn cause(reason: &str, message: &str, field: &str) -> Value {
 }
 
 pub(super) fn invalid_message(group: &str, kind: &str, name: &str, faults: &[Fault]) -> String {
-    let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+    let kind = if group.is_empty() {
+        kind.to_owned()
+    } else {
+        format!("{kind}.{group}")
+    };
     let summary = kthena_schema::summary(faults);
     if summary.is_empty() {
         return format!("{kind} {name:?} is invalid");
@@ -151,7 +170,10 @@ pub(super) fn invalid_message(group: &str, kind: &str, name: &str, faults: &[Fau
 
 pub(super) fn apply_conflict_message(causes: &[FieldConflict]) -> String {
     if let [only] = causes {
-        return format!("Apply failed with 1 conflict: conflict with {}: {}", only.manager, only.field);
+        return format!(
+            "Apply failed with 1 conflict: conflict with {}: {}",
+            only.manager, only.field
+        );
     }
     let mut lines = Vec::new();
     let mut manager = None;
@@ -162,5 +184,9 @@ pub(super) fn apply_conflict_message(causes: &[FieldConflict]) -> String {
         }
         lines.push(format!("- {}", cause.field));
     }
-    format!("Apply failed with {} conflicts: {}", causes.len(), lines.join("\n"))
+    format!(
+        "Apply failed with {} conflicts: {}",
+        causes.len(),
+        lines.join("\n")
+    )
 }

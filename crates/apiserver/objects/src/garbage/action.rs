@@ -7,9 +7,7 @@ use crate::error::ApiError;
 use crate::meta;
 use crate::resource::Resource;
 use crate::store::{ObjectRef, Store};
-use crate::write::{
-    Author, Delete, DeleteOptions, Part, Planned, Propagation, Update, admit_all,
-};
+use crate::write::{Author, Delete, DeleteOptions, Part, Planned, Propagation, Update, admit_all};
 
 /// Something to be done to one object, if it still has this uid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,14 +85,25 @@ impl Store {
         let mut object = stored.value();
         match action {
             Action::Delete { propagation, .. } => {
-                let options = DeleteOptions { propagation: Some(*propagation), ..DeleteOptions::default() };
-                let delete = Delete { namespace: &key.namespace, name: &key.name, options, now };
+                let options = DeleteOptions {
+                    propagation: Some(*propagation),
+                    ..DeleteOptions::default()
+                };
+                let delete = Delete {
+                    namespace: &key.namespace,
+                    name: &key.name,
+                    options,
+                    now,
+                };
                 return self.plan_delete(resource, &delete).map(Some);
             }
             Action::DropOwners { owners, .. } => {
                 edit_owners(&mut object, |references| {
                     references.retain(|owner| {
-                        !owner.get("uid").and_then(Value::as_str).is_some_and(|uid| owners.iter().any(|gone| gone == uid))
+                        !owner
+                            .get("uid")
+                            .and_then(Value::as_str)
+                            .is_some_and(|uid| owners.iter().any(|gone| gone == uid))
                     });
                 });
             }
@@ -125,8 +134,15 @@ impl Store {
 }
 
 fn edit_owners(object: &mut Value, edit: impl FnOnce(&mut Vec<Value>)) {
-    let Some(metadata) = meta::of_mut(object) else { return };
-    let Some(references) = metadata.get_mut("ownerReferences").and_then(Value::as_array_mut) else { return };
+    let Some(metadata) = meta::of_mut(object) else {
+        return;
+    };
+    let Some(references) = metadata
+        .get_mut("ownerReferences")
+        .and_then(Value::as_array_mut)
+    else {
+        return;
+    };
     edit(references);
     if references.is_empty() {
         metadata.remove("ownerReferences");

@@ -42,7 +42,11 @@ enum Standing {
 
 /// What a change makes necessary, with the change already committed.
 pub fn after(store: &Store, change: &Change, kinds: &dyn Kinds) -> Vec<Action> {
-    let mut look = Look { store, kinds, actions: Vec::new() };
+    let mut look = Look {
+        store,
+        kinds,
+        actions: Vec::new(),
+    };
     let object = &change.object;
     if change.kind == ChangeKind::Deleted {
         for (resource, dependent) in store.owned_by(object.uid()) {
@@ -60,7 +64,11 @@ pub fn after(store: &Store, change: &Change, kinds: &dyn Kinds) -> Vec<Action> {
 
 /// What is necessary anywhere, for the first look after a start.
 pub fn sweep(store: &Store, kinds: &dyn Kinds) -> Vec<Action> {
-    let mut look = Look { store, kinds, actions: Vec::new() };
+    let mut look = Look {
+        store,
+        kinds,
+        actions: Vec::new(),
+    };
     for resource in store.resources() {
         for object in store.objects(resource, None) {
             look.judge(resource, object);
@@ -122,7 +130,10 @@ impl Look<'_> {
 
     fn await_dependents(&mut self, resource: &GroupResource, owner: &Arc<Object>) {
         let blocks = |dependent: &Object| {
-            dependent.owners().iter().any(|reference| reference.blocks_owner && *reference.uid == *owner.uid())
+            dependent
+                .owners()
+                .iter()
+                .any(|reference| reference.blocks_owner && *reference.uid == *owner.uid())
         };
         let dependents: Vec<_> = self.store.owned_by(owner.uid()).collect();
         if !dependents.iter().any(|(_, dependent)| blocks(dependent)) {
@@ -135,7 +146,12 @@ impl Look<'_> {
         }
     }
 
-    fn drop_finalizer(&mut self, resource: &GroupResource, object: &Object, finalizer: &'static str) {
+    fn drop_finalizer(
+        &mut self,
+        resource: &GroupResource,
+        object: &Object,
+        finalizer: &'static str,
+    ) {
         self.push(Action::DropFinalizer {
             target: place(resource, object),
             uid: object.uid().to_owned(),
@@ -144,8 +160,11 @@ impl Look<'_> {
     }
 
     fn judge_owned(&mut self, resource: &GroupResource, object: &Arc<Object>) {
-        let standings: Vec<Standing> =
-            object.owners().iter().map(|owner| self.standing(object, owner)).collect();
+        let standings: Vec<Standing> = object
+            .owners()
+            .iter()
+            .map(|owner| self.standing(object, owner))
+            .collect();
         let has = |standing: Standing| standings.contains(&standing);
         let target = place(resource, object);
         let uid = object.uid().to_owned();
@@ -158,33 +177,56 @@ impl Look<'_> {
                 .map(|(owner, _)| owner.uid.to_string())
                 .collect();
             if !owners.is_empty() {
-                self.push(Action::DropOwners { target, uid, owners });
+                self.push(Action::DropOwners {
+                    target,
+                    uid,
+                    owners,
+                });
             }
         } else if has(Standing::Waiting) && self.store.owned_by(object.uid()).next().is_some() {
             self.break_cycle(resource, object);
-            self.push(Action::Delete { target, uid, propagation: Propagation::Foreground });
+            self.push(Action::Delete {
+                target,
+                uid,
+                propagation: Propagation::Foreground,
+            });
         } else {
-            let propagation = match (object.has_finalizer(ORPHAN), object.has_finalizer(FOREGROUND)) {
+            let propagation = match (
+                object.has_finalizer(ORPHAN),
+                object.has_finalizer(FOREGROUND),
+            ) {
                 (true, _) => Propagation::Orphan,
                 (false, true) => Propagation::Foreground,
                 (false, false) => Propagation::Background,
             };
-            self.push(Action::Delete { target, uid, propagation });
+            self.push(Action::Delete {
+                target,
+                uid,
+                propagation,
+            });
         }
     }
 
     /// Two objects that wait for each other would wait for ever; one of them stops blocking.
     fn break_cycle(&mut self, resource: &GroupResource, object: &Arc<Object>) {
-        let waits = |dependent: &Object| dependent.is_deleting() && dependent.has_finalizer(FOREGROUND);
-        let cyclic = self.store.owned_by(object.uid()).any(|(_, dependent)| waits(dependent));
+        let waits =
+            |dependent: &Object| dependent.is_deleting() && dependent.has_finalizer(FOREGROUND);
+        let cyclic = self
+            .store
+            .owned_by(object.uid())
+            .any(|(_, dependent)| waits(dependent));
         if cyclic && object.owners().iter().any(|owner| owner.blocks_owner) {
             let uid = object.uid().to_owned();
-            self.push(Action::Unblock { target: place(resource, object), uid });
+            self.push(Action::Unblock {
+                target: place(resource, object),
+                uid,
+            });
         }
     }
 
     fn standing(&self, dependent: &Object, owner: &OwnerRef) -> Standing {
-        let Some((resource, scope)) = self.kinds.resource_of(&owner.api_version, &owner.kind) else {
+        let Some((resource, scope)) = self.kinds.resource_of(&owner.api_version, &owner.kind)
+        else {
             return Standing::Solid;
         };
         let namespace = match (scope, dependent.namespace()) {
@@ -207,5 +249,8 @@ impl Look<'_> {
 }
 
 fn place(resource: &GroupResource, object: &Object) -> ObjectRef {
-    ObjectRef { resource: resource.clone(), key: object.key().clone() }
+    ObjectRef {
+        resource: resource.clone(),
+        key: object.key().clone(),
+    }
 }

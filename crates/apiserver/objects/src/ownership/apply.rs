@@ -23,7 +23,10 @@ pub fn apply(
     writer: Writer<'_>,
     conflicts: Conflicts,
 ) -> Result<Value, ApiError> {
-    if meta::of(configuration).and_then(|meta| meta.get("managedFields")).is_some_and(|list| !list.is_null()) {
+    if meta::of(configuration)
+        .and_then(|meta| meta.get("managedFields"))
+        .is_some_and(|list| !list.is_null())
+    {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
     let shape = writer.root(schema);
@@ -35,7 +38,9 @@ pub fn apply(
     }
 
     let ignored = writer.ignored(configuration);
-    let wanted = fields_of(shape, configuration).recursive_difference(&ignored).difference(&server_fields());
+    let wanted = fields_of(shape, configuration)
+        .recursive_difference(&ignored)
+        .difference(&server_fields());
     let former = managed
         .iter()
         .position(|entry| entry.belongs_to(writer, Operation::Apply))
@@ -43,7 +48,9 @@ pub fn apply(
     let mut entry = Entry::new(writer, Operation::Apply, wanted);
     let mut after = merged(shape, Some(&before), configuration);
     if let Some(former) = &former {
-        let owned = managed.iter().fold(entry.fields.clone(), |all, other| all.union(&other.fields));
+        let owned = managed
+            .iter()
+            .fold(entry.fields.clone(), |all, other| all.union(&other.fields));
         let pruned = prune(shape, &after, &former.fields, &owned);
         // What the configuration leaves empty on purpose was emptied above; it comes back as written.
         after = merged(shape, Some(&pruned), configuration);
@@ -54,7 +61,9 @@ pub fn apply(
         refuse_conflicts(&managed, &comparison)?;
     }
     disown(&mut managed, &comparison, |_| false);
-    if let Some(former) = former.filter(|former| former.fields == entry.fields && comparison == Comparison::default()) {
+    if let Some(former) =
+        former.filter(|former| former.fields == entry.fields && comparison == Comparison::default())
+    {
         entry.time = former.time;
     }
     managed.push(entry);
@@ -69,8 +78,11 @@ fn prune(shape: Shape<'_>, merged: &Value, former: &FieldSet, owned: &FieldSet) 
     let pruned = without(shape, merged, &former).unwrap_or_else(|| bare.clone());
     let everything = fields_of(shape, merged).with_declared(shape);
     // Items that others own, or this writer still does, come back with what holds them.
-    let keep = fields_of(shape, &pruned).with_declared(shape).union(&owned.with_declared(shape));
-    let pruned = without(shape, merged, &everything.difference(&keep)).unwrap_or_else(|| bare.clone());
+    let keep = fields_of(shape, &pruned)
+        .with_declared(shape)
+        .union(&owned.with_declared(shape));
+    let pruned =
+        without(shape, merged, &everything.difference(&keep)).unwrap_or_else(|| bare.clone());
     // So does whatever this writer never owned.
     let gone = everything.difference(&fields_of(shape, &pruned).with_declared(shape));
     without(shape, merged, &gone.intersection(&former)).unwrap_or(bare)
@@ -81,7 +93,10 @@ fn refuse_conflicts(managed: &[Entry], comparison: &Comparison) -> Result<(), Ap
     let mut causes = Vec::new();
     for entry in managed {
         for field in entry.fields.intersection(&touched).paths() {
-            causes.push(FieldConflict { manager: entry.shown(), field });
+            causes.push(FieldConflict {
+                manager: entry.shown(),
+                field,
+            });
         }
     }
     if causes.is_empty() {

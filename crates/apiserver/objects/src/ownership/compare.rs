@@ -35,7 +35,9 @@ fn collect(shape: Shape<'_>, value: &Value, path: &mut Vec<String>, set: &mut Fi
                 return;
             }
             for item in items {
-                let Some(step) = shape.item_step(&list, item) else { continue };
+                let Some(step) = shape.item_step(&list, item) else {
+                    continue;
+                };
                 path.push(step);
                 collect(shape.item(), item, path, set);
                 set.insert(path);
@@ -79,7 +81,13 @@ impl Comparison {
         self.modified.union(&self.added)
     }
 
-    fn visit(&mut self, shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut Vec<String>) {
+    fn visit(
+        &mut self,
+        shape: Shape<'_>,
+        old: Option<&Value>,
+        new: Option<&Value>,
+        path: &mut Vec<String>,
+    ) {
         let is_map = |value: Option<&Value>| value.is_none_or(Value::is_object);
         let is_list = |value: Option<&Value>| value.is_none_or(Value::is_array);
         let filled = |value: Option<&Value>| match value {
@@ -90,7 +98,12 @@ impl Comparison {
         if !filled(old) && !filled(new) {
             self.leaf(old, new, path);
         } else if is_map(old) && is_map(new) && !shape.is_whole_map() {
-            self.visit_members(shape, old.and_then(Value::as_object), new.and_then(Value::as_object), path);
+            self.visit_members(
+                shape,
+                old.and_then(Value::as_object),
+                new.and_then(Value::as_object),
+                path,
+            );
             self.branch(old, new, path);
         } else if is_list(old) && is_list(new) && shape.list() != ListShape::Whole {
             self.visit_items(shape, old, new, path);
@@ -129,24 +142,38 @@ impl Comparison {
         names.sort_unstable();
         names.dedup();
         for name in names {
-            let (before, after) = (old.and_then(|old| old.get(name)), new.and_then(|new| new.get(name)));
+            let (before, after) = (
+                old.and_then(|old| old.get(name)),
+                new.and_then(|new| new.get(name)),
+            );
             // A member that the type always has is not new or gone because it was left empty.
             let implied = |holder: Option<_>, other: Option<&Value>| {
-                holder.filter(|_: &&Map<String, Value>| shape.always_has(name)).and_then(|_| match other? {
-                    Value::Object(_) => Some(Value::Object(Map::new())),
-                    Value::Array(_) => Some(Value::Array(Vec::new())),
-                    _ => None,
-                })
+                holder
+                    .filter(|_: &&Map<String, Value>| shape.always_has(name))
+                    .and_then(|_| match other? {
+                        Value::Object(_) => Some(Value::Object(Map::new())),
+                        Value::Array(_) => Some(Value::Array(Vec::new())),
+                        _ => None,
+                    })
             };
             let (implied_before, implied_after) = (implied(old, after), implied(new, before));
             path.push(format!("f:{name}"));
-            let (before, after) = (before.or(implied_before.as_ref()), after.or(implied_after.as_ref()));
+            let (before, after) = (
+                before.or(implied_before.as_ref()),
+                after.or(implied_after.as_ref()),
+            );
             self.visit(shape.member(name).0, before, after, path);
             path.pop();
         }
     }
 
-    fn visit_items(&mut self, shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut Vec<String>) {
+    fn visit_items(
+        &mut self,
+        shape: Shape<'_>,
+        old: Option<&Value>,
+        new: Option<&Value>,
+        path: &mut Vec<String>,
+    ) {
         let list = shape.list();
         let items = |value: Option<&Value>| {
             let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
@@ -167,11 +194,15 @@ impl Comparison {
             match (before.map(Vec::as_slice), after.map(Vec::as_slice)) {
                 (Some([_, _, ..]), _) | (_, Some([_, _, ..])) => {
                     // Items that cannot be told apart are compared together.
-                    let whole = |items: Option<&Vec<Value>>| items.map(|items| Value::Array(items.clone()));
+                    let whole =
+                        |items: Option<&Vec<Value>>| items.map(|items| Value::Array(items.clone()));
                     self.leaf(whole(before).as_ref(), whole(after).as_ref(), path);
                 }
                 (before, after) => {
-                    let (before, after) = (before.and_then(<[Value]>::first), after.and_then(<[Value]>::first));
+                    let (before, after) = (
+                        before.and_then(<[Value]>::first),
+                        after.and_then(<[Value]>::first),
+                    );
                     self.visit(shape.item(), before, after, path);
                 }
             }

@@ -30,14 +30,21 @@ pub(super) fn merged(shape: Shape<'_>, live: Option<&Value>, configuration: &Val
 }
 
 /// Items of both: those of the configuration in its order, the others where they were between them.
-fn merged_items(shape: Shape<'_>, list: &ListShape<'_>, live: &[Value], configuration: &[Value]) -> Vec<Value> {
+fn merged_items(
+    shape: Shape<'_>,
+    list: &ListShape<'_>,
+    live: &[Value],
+    configuration: &[Value],
+) -> Vec<Value> {
     let step = |item: &Value| shape.item_step(list, item);
     let wanted: Vec<Option<String>> = configuration.iter().map(step).collect();
     let present: Vec<Option<String>> = live.iter().map(step).collect();
     let mut items = Vec::with_capacity(live.len() + configuration.len());
     let mut next = 0;
     for (at, item) in live.iter().enumerate() {
-        let place = present[at].as_ref().and_then(|step| wanted.iter().position(|other| other.as_ref() == Some(step)));
+        let place = present[at]
+            .as_ref()
+            .and_then(|step| wanted.iter().position(|other| other.as_ref() == Some(step)));
         let Some(place) = place else {
             items.push(item.clone());
             continue;
@@ -46,7 +53,11 @@ fn merged_items(shape: Shape<'_>, list: &ListShape<'_>, live: &[Value], configur
         while next <= place {
             let old = wanted[next]
                 .as_ref()
-                .and_then(|step| present.iter().position(|other| other.as_ref() == Some(step)))
+                .and_then(|step| {
+                    present
+                        .iter()
+                        .position(|other| other.as_ref() == Some(step))
+                })
                 .map(|at| &live[at]);
             items.push(merged(shape.item(), old, &configuration[next]));
             next += 1;

@@ -69,7 +69,13 @@ impl Entry {
     }
 
     fn from_value(value: &Value) -> Option<Self> {
-        let text = |member: &str| value.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |member: &str| {
+            value
+                .get(member)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let operation = match text("operation").as_str() {
             "Apply" => Operation::Apply,
             "Update" => Operation::Update,
@@ -106,7 +112,10 @@ impl Entry {
     }
 
     fn seconds(&self) -> i64 {
-        let time = self.time.as_deref().and_then(|time| time.parse::<Timestamp>().ok());
+        let time = self
+            .time
+            .as_deref()
+            .and_then(|time| time.parse::<Timestamp>().ok());
         time.map_or(0, Timestamp::as_second)
     }
 }
@@ -114,7 +123,11 @@ impl Entry {
 /// The entries of `object`; none if one cannot be read.
 pub(super) fn read(object: &Value) -> Vec<Entry> {
     let listed = meta::of(object).and_then(|meta| meta.get("managedFields")?.as_array());
-    let entries: Option<Vec<Entry>> = listed.into_iter().flatten().map(Entry::from_value).collect();
+    let entries: Option<Vec<Entry>> = listed
+        .into_iter()
+        .flatten()
+        .map(Entry::from_value)
+        .collect();
     entries.unwrap_or_default()
 }
 
@@ -137,13 +150,23 @@ pub(super) fn write(object: &mut Value, mut entries: Vec<Entry>) {
             .then_with(|| left.subresource.cmp(&right.subresource))
     });
     let listed: Vec<Value> = entries.iter().map(Entry::to_value).collect();
-    meta::set(object, "managedFields", if listed.is_empty() { Value::Null } else { Value::Array(listed) });
+    meta::set(
+        object,
+        "managedFields",
+        if listed.is_empty() {
+            Value::Null
+        } else {
+            Value::Array(listed)
+        },
+    );
 }
 
 fn fold_ancient(entries: &mut Vec<Entry>) {
     loop {
         let mut updates: Vec<usize> = (0..entries.len())
-            .filter(|&at| entries[at].operation == Operation::Update && entries[at].manager != ANCIENT)
+            .filter(|&at| {
+                entries[at].operation == Operation::Update && entries[at].manager != ANCIENT
+            })
             .collect();
         if updates.len() <= MAX_UPDATERS {
             return;
@@ -158,7 +181,11 @@ fn fold_ancient(entries: &mut Vec<Entry>) {
                 bucket.fields = bucket.fields.union(&oldest.fields);
                 bucket.time = bucket.time.take().max(oldest.time);
             }
-            None => entries.push(Entry { manager: ANCIENT.to_owned(), subresource: String::new(), ..oldest }),
+            None => entries.push(Entry {
+                manager: ANCIENT.to_owned(),
+                subresource: String::new(),
+                ..oldest
+            }),
         }
     }
 }
@@ -173,7 +200,10 @@ pub(super) fn keep_times(old: &Value, new: &mut Value) {
     let mut touched = false;
     for entry in &mut entries {
         let twin = former.iter().find(|former| {
-            let same_time = Entry { time: entry.time.clone(), ..(*former).clone() };
+            let same_time = Entry {
+                time: entry.time.clone(),
+                ..(*former).clone()
+            };
             same_time == *entry
         });
         if let Some(twin) = twin.filter(|twin| twin.time != entry.time) {

@@ -67,12 +67,26 @@ impl<'a> Writer<'a> {
         subresource: &'a str,
         now: Timestamp,
     ) -> Self {
-        Self { manager, api_version, subresource, separate_status: resource.status, custom: resource.custom, now }
+        Self {
+            manager,
+            api_version,
+            subresource,
+            separate_status: resource.status,
+            custom: resource.custom,
+            now,
+        }
     }
 
     /// The shape of the objects written.
     fn root(self, schema: Option<&Schema>) -> Shape<'_> {
-        Shape::Root(schema, if self.custom { Origin::Custom } else { Origin::Builtin })
+        Shape::Root(
+            schema,
+            if self.custom {
+                Origin::Custom
+            } else {
+                Origin::Builtin
+            },
+        )
     }
 
     /// Fields this writer cannot own, whatever it sends.
@@ -80,7 +94,11 @@ impl<'a> Writer<'a> {
         match self.subresource {
             "" if self.separate_status => FieldSet::of_members(&[&["status"]]),
             "status" => {
-                let members = present.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+                let members = present
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| name.as_str());
                 // Built-in kinds take labels and annotations with a status.
                 let open = |name: &&str| *name != "status" && (self.custom || *name != "metadata");
                 let others: Vec<[&str; 1]> = members.filter(open).map(|name| [name]).collect();

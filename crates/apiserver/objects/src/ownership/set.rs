@@ -49,8 +49,15 @@ impl FieldSet {
                 continue;
             }
             let members = below.as_object();
-            let owned = members.is_none_or(|members| members.is_empty() || members.contains_key("."));
-            set.put(step, Node { owned, below: Self::from_fields(below) });
+            let owned =
+                members.is_none_or(|members| members.is_empty() || members.contains_key("."));
+            set.put(
+                step,
+                Node {
+                    owned,
+                    below: Self::from_fields(below),
+                },
+            );
         }
         set
     }
@@ -74,7 +81,9 @@ impl FieldSet {
 
     /// Adds a path.
     pub(super) fn insert(&mut self, path: &[String]) {
-        let Some((first, rest)) = path.split_first() else { return };
+        let Some((first, rest)) = path.split_first() else {
+            return;
+        };
         let node = self.nodes.entry(first.clone()).or_default();
         if rest.is_empty() {
             node.owned = true;
@@ -90,7 +99,10 @@ impl FieldSet {
 
     /// The set below a step; `None` if there is nothing.
     pub(super) fn below(&self, step: &str) -> Option<&Self> {
-        self.nodes.get(step).map(|node| &node.below).filter(|below| !below.is_empty())
+        self.nodes
+            .get(step)
+            .map(|node| &node.below)
+            .filter(|below| !below.is_empty())
     }
 
     fn put(&mut self, step: &str, node: Node) {
@@ -116,7 +128,13 @@ impl FieldSet {
         for (step, node) in &self.nodes {
             if let Some(theirs) = other.nodes.get(step) {
                 let owned = node.owned && theirs.owned;
-                set.put(step, Node { owned, below: node.below.intersection(&theirs.below) });
+                set.put(
+                    step,
+                    Node {
+                        owned,
+                        below: node.below.intersection(&theirs.below),
+                    },
+                );
             }
         }
         set
@@ -143,7 +161,13 @@ impl FieldSet {
                 continue;
             }
             let below = node.below.without(&theirs.below, recursive);
-            set.put(step, Node { owned: node.owned && !theirs.owned, below });
+            set.put(
+                step,
+                Node {
+                    owned: node.owned && !theirs.owned,
+                    below,
+                },
+            );
         }
         set
     }
@@ -160,7 +184,13 @@ impl FieldSet {
                 None => (shape.item(), false),
             };
             let owned = node.owned || declared;
-            set.put(step, Node { owned, below: node.below.with_declared(below_shape) });
+            set.put(
+                step,
+                Node {
+                    owned,
+                    below: node.below.with_declared(below_shape),
+                },
+            );
         }
         set
     }
@@ -177,7 +207,8 @@ impl FieldSet {
             paths.push(format!("{prefix}{}", shown(step)));
         }
         for (step, node) in &self.nodes {
-            node.below.collect_paths(&format!("{prefix}{}", shown(step)), paths);
+            node.below
+                .collect_paths(&format!("{prefix}{}", shown(step)), paths);
         }
     }
 }
@@ -188,7 +219,10 @@ fn shown(step: &str) -> String {
         Some(("f:", name)) => format!(".{name}"),
         Some(("k:", keys)) => {
             let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
-            let pairs: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let pairs: Vec<String> = keys
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
             format!("[{}]", pairs.join(","))
         }
         Some(("v:", value)) => format!("[={value}]"),

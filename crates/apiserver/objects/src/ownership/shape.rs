@@ -66,7 +66,9 @@ impl<'a> Shape<'a> {
             Self::Root(..) if name == "metadata" => (Self::Metadata, false),
             Self::Root(Some(schema), origin) | Self::Of(schema, origin) => {
                 let declared = schema.properties().any(|(property, _)| property == name);
-                let below = schema.field(name).map_or(Self::Unknown, |below| Self::Of(below, origin));
+                let below = schema
+                    .field(name)
+                    .map_or(Self::Unknown, |below| Self::Of(below, origin));
                 (below, declared)
             }
             Self::Metadata => (metadata_member(name), METADATA_MEMBERS.contains(&name)),
@@ -79,9 +81,9 @@ impl<'a> Shape<'a> {
     /// The shape of a list's items.
     pub(super) fn item(self) -> Self {
         match self {
-            Self::Of(schema, origin) => {
-                schema.item().map_or(Self::Unknown, |item| Self::Of(item, origin))
-            }
+            Self::Of(schema, origin) => schema
+                .item()
+                .map_or(Self::Unknown, |item| Self::Of(item, origin)),
             Self::Owners => Self::Whole,
             _ => Self::Unknown,
         }
@@ -117,7 +119,8 @@ impl<'a> Shape<'a> {
         match self {
             Self::Root(..) if name == "metadata" => true,
             Self::Root(Some(schema), Origin::Builtin) | Self::Of(schema, Origin::Builtin) => {
-                let is_empty = |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);
+                let is_empty =
+                    |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);
                 let field = schema.properties().find(|(property, _)| *property == name);
                 field.is_some_and(|(_, below)| below.default_value().is_some_and(is_empty))
                     || schema.required().any(|required| required == name)
@@ -139,7 +142,11 @@ impl<'a> Shape<'a> {
                         found.insert((*key).to_owned(), value);
                     }
                 }
-                if found.is_empty() { None } else { Some(format!("k:{}", Value::Object(found))) }
+                if found.is_empty() {
+                    None
+                } else {
+                    Some(format!("k:{}", Value::Object(found)))
+                }
             }
         }
     }

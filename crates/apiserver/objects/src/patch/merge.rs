@@ -11,7 +11,9 @@ pub fn merge_patch(target: &mut Value, patch: &Value) {
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
-    let Some(merged) = target.as_object_mut() else { return };
+    let Some(merged) = target.as_object_mut() else {
+        return;
+    };
     for (member, value) in members {
         if value.is_null() {
             merged.remove(member);

@@ -4,10 +4,17 @@ use serde_json::Value;
 
 /// Arranges `merged`. Items named in `wanted` come in its order; the others keep the order of
 /// `original` and stand before a wanted item only if they did so there.
-pub(super) fn arranged(merged: Vec<Value>, wanted: &[Value], original: &[Value], key: Option<&str>) -> Vec<Value> {
-    let index = |list: &[Value], item: &Value| list.iter().position(|other| is_same(other, item, key));
-    let (mut named, mut others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| index(wanted, item).is_some());
+pub(super) fn arranged(
+    merged: Vec<Value>,
+    wanted: &[Value],
+    original: &[Value],
+    key: Option<&str>,
+) -> Vec<Value> {
+    let index =
+        |list: &[Value], item: &Value| list.iter().position(|other| is_same(other, item, key));
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) = merged
+        .into_iter()
+        .partition(|item| index(wanted, item).is_some());
     named.sort_by_key(|item| index(wanted, item));
     others.sort_by_key(|item| index(original, item).unwrap_or(usize::MAX));
 
@@ -24,7 +31,11 @@ pub(super) fn arranged(merged: Vec<Value>, wanted: &[Value], original: &[Value],
                 _ => false,
             },
         };
-        result.extend(if takes_other { others.next() } else { named.next() });
+        result.extend(if takes_other {
+            others.next()
+        } else {
+            named.next()
+        });
     }
 }
 
@@ -39,8 +50,10 @@ fn is_same(left: &Value, right: &Value, key: Option<&str>) -> bool {
 pub(super) fn go_map(value: &Value) -> String {
     match value {
         Value::Object(members) => {
-            let pairs: Vec<String> =
-                members.iter().map(|(key, value)| format!("{key}:{}", go_map(value))).collect();
+            let pairs: Vec<String> = members
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", go_map(value)))
+                .collect();
             format!("map[{}]", pairs.join(" "))
         }
         Value::Array(items) => {

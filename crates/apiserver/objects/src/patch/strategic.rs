@@ -15,16 +15,26 @@ pub(super) const REMOVE_PREFIX: &str = "$deleteFromPrimitiveList/";
 pub(super) const ORDER_PREFIX: &str = "$setElementOrder/";
 
 /// The object after `patch`, with lists merged as `schema` says.
-pub fn strategic_merge_patch(schema: &Schema, object: &Value, patch: &Value) -> Result<Value, ApiError> {
+pub fn strategic_merge_patch(
+    schema: &Schema,
+    object: &Value,
+    patch: &Value,
+) -> Result<Value, ApiError> {
     let (Some(members), Some(patch)) = (object.as_object(), patch.as_object()) else {
-        return Err(ApiError::bad_request("a strategic merge patch needs an object"));
+        return Err(ApiError::bad_request(
+            "a strategic merge patch needs an object",
+        ));
     };
     merge_members(Some(schema), members, patch).map(Value::Object)
 }
 
 type Members = Map<String, Value>;
 
-fn merge_members(schema: Option<&Schema>, original: &Members, patch: &Members) -> Result<Members, ApiError> {
+fn merge_members(
+    schema: Option<&Schema>,
+    original: &Members,
+    patch: &Members,
+) -> Result<Members, ApiError> {
     match directive(patch)? {
         Some("replace") => {
             let mut replaced = patch.clone();
@@ -42,7 +52,9 @@ fn merge_members(schema: Option<&Schema>, original: &Members, patch: &Members) -
             merged.remove(name);
             continue;
         }
-        let order = patch.get(&format!("{ORDER_PREFIX}{name}")).and_then(Value::as_array);
+        let order = patch
+            .get(&format!("{ORDER_PREFIX}{name}"))
+            .and_then(Value::as_array);
         let value = merge_value(below, merged.get(name), value, order)?;
         merged.insert(name.clone(), value);
     }
@@ -52,17 +64,28 @@ fn merge_members(schema: Option<&Schema>, original: &Members, patch: &Members) -
 
 /// The meaning of a `$patch` member, if there is one.
 fn directive(patch: &Members) -> Result<Option<&str>, ApiError> {
-    let Some(value) = patch.get(PATCH) else { return Ok(None) };
+    let Some(value) = patch.get(PATCH) else {
+        return Ok(None);
+    };
     match value.as_str() {
         Some(known @ ("replace" | "delete" | "merge")) => Ok(Some(known)),
-        _ => Err(ApiError::bad_request(format!("unknown patch type {value} found in patch"))),
+        _ => Err(ApiError::bad_request(format!(
+            "unknown patch type {value} found in patch"
+        ))),
     }
 }
 
 /// Clears members that `$retainKeys` does not list.
 fn retain(merged: &mut Members, patch: &Members) -> Result<(), ApiError> {
-    let Some(kept) = patch.get(RETAIN) else { return Ok(()) };
-    let kept: Vec<&str> = kept.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let Some(kept) = patch.get(RETAIN) else {
+        return Ok(());
+    };
+    let kept: Vec<&str> = kept
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let stray = patch.iter().find(|(name, value)| {
         !name.starts_with('$') && !value.is_null() && !kept.contains(&name.as_str())
     });
@@ -87,7 +110,10 @@ fn merge_value(
             let empty = Members::new();
             // Without a strategy of its own an object is merged, unless its type says it is one value.
             let whole = is_replaced_map(schema, strategy);
-            let original = original.and_then(Value::as_object).filter(|_| !whole).unwrap_or(&empty);
+            let original = original
+                .and_then(Value::as_object)
+                .filter(|_| !whole)
+                .unwrap_or(&empty);
             merge_members(schema, original, members).map(Value::Object)
         }
         Value::Array(items) if strategy.merge => {
@@ -141,7 +167,12 @@ fn merge_items(
                 merged.push(item.clone());
             }
         }
-        return Ok(order::arranged(merged, order.map_or(patch, Vec::as_slice), original, None));
+        return Ok(order::arranged(
+            merged,
+            order.map_or(patch, Vec::as_slice),
+            original,
+            None,
+        ));
     };
     let mut merged = original.to_vec();
     let mut set = Vec::new();
@@ -163,18 +194,28 @@ fn merge_items(
     let item_schema = schema.and_then(Schema::item);
     for item in &set {
         let id = item.get(key).ok_or_else(|| lacks_key(item, key))?;
-        let place = merged.iter().position(|present| present.get(key) == Some(id));
+        let place = merged
+            .iter()
+            .position(|present| present.get(key) == Some(id));
         let value = merge_value(item_schema, place.map(|at| &merged[at]), item, None)?;
         match place {
             Some(at) => merged[at] = value,
             None => merged.push(value),
         }
     }
-    Ok(order::arranged(merged, order.map_or(&set, |order| order), original, Some(key)))
+    Ok(order::arranged(
+        merged,
+        order.map_or(&set, |order| order),
+        original,
+        Some(key),
+    ))
 }
 
 fn lacks_key(item: &Value, key: &str) -> ApiError {
-    ApiError::MergeKeyMissing { item: order::go_map(item), key: key.to_owned() }
+    ApiError::MergeKeyMissing {
+        item: order::go_map(item),
+        key: key.to_owned(),
+    }
 }
 
 /// Removals from lists of scalars, and orders of lists that the patch does not otherwise touch.
@@ -193,13 +234,17 @@ fn apply_list_directives(
             if patch.contains_key(name) {
                 continue;
             }
-            let key = schema.and_then(|schema| schema.field(name)).and_then(Schema::patch_merge_key);
+            let key = schema
+                .and_then(|schema| schema.field(name))
+                .and_then(Schema::patch_merge_key);
             if let Some(list) = merged.get_mut(name).and_then(Value::as_array_mut) {
                 let before = list.clone();
                 *list = order::arranged(before.clone(), items, &before, key);
             }
         } else if !matches!(directive.as_str(), PATCH | RETAIN) && directive.starts_with('$') {
-            return Err(ApiError::bad_request(format!("unknown directive {directive:?} in patch")));
+            return Err(ApiError::bad_request(format!(
+                "unknown directive {directive:?} in patch"
+            )));
         }
     }
     Ok(())

@@ -142,7 +142,10 @@ fn named(names: &[&str]) -> Value {
     json!({"union": {"type": "Recreate"}}))]
 #[case::null_removes(json!({"map": {"a": "1"}}), json!({"map": null}), json!({}))]
 fn merges_strategically(#[case] target: Value, #[case] patch: Value, #[case] expected: Value) {
-    assert_eq!(strategic_merge_patch(&schema(), &target, &patch).unwrap(), expected);
+    assert_eq!(
+        strategic_merge_patch(&schema(), &target, &patch).unwrap(),
+        expected
+    );
 }
 
 #[rstest]
@@ -152,7 +155,12 @@ fn merges_strategically(#[case] target: Value, #[case] patch: Value, #[case] exp
 #[case::retained_keys_must_be_listed(json!({"union": {"$retainKeys": ["type"], "rolling": "x"}}), 400)]
 fn strategic_patches_that_make_no_sense(#[case] patch: Value, #[case] code: u16) {
     let target = json!({"byName": [{"name": "a"}], "map": {"a": "b"}, "union": {}});
-    assert_eq!(strategic_merge_patch(&schema(), &target, &patch).unwrap_err().code(), code);
+    assert_eq!(
+        strategic_merge_patch(&schema(), &target, &patch)
+            .unwrap_err()
+            .code(),
+        code
+    );
 }
 
 /// Any JSON tree of a few levels.
@@ -173,8 +181,18 @@ fn tree() -> impl Strategy<Value = Value> {
 
 fn object(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
     let names = proptest::sample::select(vec![
-        "a", "b", "name", "byName", "scalars", "plain", "map", "union", "$patch", "$retainKeys",
-        "$setElementOrder/byName", "$deleteFromPrimitiveList/scalars",
+        "a",
+        "b",
+        "name",
+        "byName",
+        "scalars",
+        "plain",
+        "map",
+        "union",
+        "$patch",
+        "$retainKeys",
+        "$setElementOrder/byName",
+        "$deleteFromPrimitiveList/scalars",
     ]);
     proptest::collection::btree_map(names.prop_map(str::to_owned), inner, 0..5)
         .prop_map(|members| Value::Object(members.into_iter().collect()))

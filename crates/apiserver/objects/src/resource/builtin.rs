@@ -57,8 +57,10 @@ fn has_status(group: &str, resource: &str) -> bool {
                 | "persistentvolumes"
                 | "persistentvolumeclaims"
                 | "resourcequotas"
-        ) | ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets")
-            | ("batch", "jobs" | "cronjobs")
+        ) | (
+            "apps",
+            "deployments" | "replicasets" | "statefulsets" | "daemonsets"
+        ) | ("batch", "jobs" | "cronjobs")
             | ("autoscaling", "horizontalpodautoscalers")
             | ("policy", "poddisruptionbudgets")
             | ("networking.k8s.io", "ingresses")
@@ -106,13 +108,24 @@ fn fields(group: &str, resource: &str) -> Vec<SelectableField> {
         ("" | "events.k8s.io", "events") => return event_fields(),
         _ => &[],
     };
-    paths.iter().map(|path| SelectableField::at_path(path)).collect()
+    paths
+        .iter()
+        .map(|path| SelectableField::at_path(path))
+        .collect()
 }
 
 /// Events are stored in one form but read in two; each label looks in both places.
 fn event_fields() -> Vec<SelectableField> {
     let mut fields = Vec::new();
-    for leaf in ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"] {
+    for leaf in [
+        "kind",
+        "namespace",
+        "name",
+        "uid",
+        "apiVersion",
+        "resourceVersion",
+        "fieldPath",
+    ] {
         let core = format!("involvedObject.{leaf}");
         let newer = format!("regarding.{leaf}");
         fields.push(SelectableField::new(&core, &[&core, &newer]));
@@ -121,10 +134,18 @@ fn event_fields() -> Vec<SelectableField> {
     for label in ["reason", "type", "reportingController"] {
         fields.push(SelectableField::at_path(label));
     }
-    fields.push(SelectableField::new("reportingComponent", &["reportingComponent", "reportingController"]));
+    fields.push(SelectableField::new(
+        "reportingComponent",
+        &["reportingComponent", "reportingController"],
+    ));
     fields.push(SelectableField::new(
         "source",
-        &["source.component", "deprecatedSource.component", "reportingComponent", "reportingController"],
+        &[
+            "source.component",
+            "deprecatedSource.component",
+            "reportingComponent",
+            "reportingController",
+        ],
     ));
     fields
 }

@@ -56,7 +56,10 @@ pub struct SelectableField {
 
 /// A resource and its rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, never passed as arguments")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, never passed as arguments"
+)]
 pub struct Resource {
     /// Group and plural name.
     pub group_resource: GroupResource,
@@ -85,7 +88,10 @@ pub struct Resource {
 impl GroupResource {
     /// `group` is empty for the core group.
     pub fn new(group: &str, resource: &str) -> Self {
-        Self { group: group.into(), resource: resource.into() }
+        Self {
+            group: group.into(),
+            resource: resource.into(),
+        }
     }
 
     /// The API group; empty for core.
@@ -122,7 +128,10 @@ impl SelectableField {
             .iter()
             .map(|path| path.split('.').map(Arc::from).collect())
             .collect();
-        Self { label: label.into(), paths }
+        Self {
+            label: label.into(),
+            paths,
+        }
     }
 }
 
@@ -147,7 +156,10 @@ impl Resource {
             scope,
             status,
             generation: GenerationRule::AllButMetadata,
-            fields: selectable.iter().map(|path| SelectableField::at_path(path)).collect(),
+            fields: selectable
+                .iter()
+                .map(|path| SelectableField::at_path(path))
+                .collect(),
             removal: Removal::Immediate,
             custom: true,
             unconditional_update: false,

@@ -34,17 +34,29 @@ impl FieldSelector {
                 continue;
             }
             let (label, equal, raw) = split_term(part).ok_or_else(|| {
-                ApiError::bad_request(format!("invalid selector: '{text}'; can't understand '{part}'"))
+                ApiError::bad_request(format!(
+                    "invalid selector: '{text}'; can't understand '{part}'"
+                ))
             })?;
             let value = unescape(raw)?;
-            terms.push(Term { place: place(label, resource)?, equal, value });
+            terms.push(Term {
+                place: place(label, resource)?,
+                equal,
+                value,
+            });
         }
         Ok(Self { terms })
     }
 
     /// Takes the object of one name only, as a watch of a single object does.
     pub fn by_name(name: &str) -> Self {
-        Self { terms: vec![Term { place: Place::Name, equal: true, value: name.to_owned() }] }
+        Self {
+            terms: vec![Term {
+                place: Place::Name,
+                equal: true,
+                value: name.to_owned(),
+            }],
+        }
     }
 
     /// True if everything matches.
@@ -80,7 +92,11 @@ fn place(label: &str, resource: &Resource) -> Result<Place, ApiError> {
         _ => {}
     }
     // An older name of the node's field that the API still takes.
-    let label = if label == "spec.host" { "spec.nodeName" } else { label };
+    let label = if label == "spec.host" {
+        "spec.nodeName"
+    } else {
+        label
+    };
     resource
         .fields
         .iter()

@@ -41,15 +41,32 @@ impl LabelSelector {
     /// Reads a selector object (`matchLabels`, `matchExpressions`). A missing one takes nothing, so it is `None`.
     pub fn from_object(selector: &Value) -> Option<Self> {
         let mut requirements = Vec::new();
-        for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
+        for (key, value) in selector
+            .get("matchLabels")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             let wanted = BTreeSet::from([value.as_str()?.to_owned()]);
-            requirements.push(Requirement { key: key.clone(), test: Test::In(wanted) });
+            requirements.push(Requirement {
+                key: key.clone(),
+                test: Test::In(wanted),
+            });
         }
-        for expression in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
+        for expression in selector
+            .get("matchExpressions")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             let key = expression.get("key")?.as_str()?.to_owned();
             let values = || {
                 let items = expression.get("values").and_then(Value::as_array);
-                items.into_iter().flatten().filter_map(|item| Some(item.as_str()?.to_owned())).collect()
+                items
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|item| Some(item.as_str()?.to_owned()))
+                    .collect()
             };
             let test = match expression.get("operator")?.as_str()? {
                 "In" => Test::In(values()),
@@ -75,7 +92,9 @@ impl LabelSelector {
 
     /// True if the labels that `lookup` knows are as asked for.
     pub fn matches_labels<'a>(&self, lookup: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.requirements.iter().all(|requirement| requirement.test.holds(lookup(&requirement.key)))
+        self.requirements
+            .iter()
+            .all(|requirement| requirement.test.holds(lookup(&requirement.key)))
     }
 }
 
@@ -115,7 +134,10 @@ impl Cursor {
 }
 
 fn parse(text: &str) -> Result<LabelSelector, String> {
-    let mut cursor = Cursor { tokens: tokens(text)?, at: 0 };
+    let mut cursor = Cursor {
+        tokens: tokens(text)?,
+        at: 0,
+    };
     let mut requirements = Vec::new();
     loop {
         match cursor.peek() {
@@ -125,17 +147,30 @@ fn parse(text: &str) -> Result<LabelSelector, String> {
                     .map_err(|fault| format!("unable to parse requirement: {fault}"))?;
                 requirements.push(parsed);
             }
-            other => return Err(format!("found '{}', expected: !, identifier, or 'end of string'", other.text())),
+            other => {
+                return Err(format!(
+                    "found '{}', expected: !, identifier, or 'end of string'",
+                    other.text()
+                ));
+            }
         }
         match cursor.next() {
             Token::End => return Ok(LabelSelector { requirements }),
             Token::Comma => {
                 let follows = cursor.peek();
                 if !starts_requirement(follows) {
-                    return Err(format!("found '{}', expected: identifier after ','", follows.text()));
+                    return Err(format!(
+                        "found '{}', expected: identifier after ','",
+                        follows.text()
+                    ));
                 }
             }
-            other => return Err(format!("found '{}', expected: ',' or 'end of string'", other.text())),
+            other => {
+                return Err(format!(
+                    "found '{}', expected: ',' or 'end of string'",
+                    other.text()
+                ));
+            }
         }
     }
 }
@@ -156,10 +191,16 @@ fn requirement(cursor: &mut Cursor) -> Result<Requirement, String> {
     };
     check_key(&key)?;
     if negated {
-        return Ok(Requirement { key, test: Test::Absent });
+        return Ok(Requirement {
+            key,
+            test: Test::Absent,
+        });
     }
     if matches!(cursor.peek(), Token::End | Token::Comma) {
-        return Ok(Requirement { key, test: Test::Exists });
+        return Ok(Requirement {
+            key,
+            test: Test::Exists,
+        });
     }
     let operator = cursor.next();
     let test = match operator.text() {
@@ -169,7 +210,11 @@ fn requirement(cursor: &mut Cursor) -> Result<Requirement, String> {
         "!=" => Test::NotIn(BTreeSet::from([value(cursor, &key)?])),
         ">" => Test::Above(bound(cursor, &key)?),
         "<" => Test::Below(bound(cursor, &key)?),
-        other => return Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
+        other => {
+            return Err(format!(
+                "found '{other}', expected: in, notin, =, ==, !=, gt, lt"
+            ));
+        }
     };
     Ok(Requirement { key, test })
 }
@@ -224,7 +269,10 @@ fn value(cursor: &mut Cursor, key: &str) -> Result<String, String> {
 fn bound(cursor: &mut Cursor, key: &str) -> Result<i64, String> {
     let text = value(cursor, key)?;
     text.parse().map_err(|_| {
-        format!("values[0]: Invalid value: {}: for 'Gt', 'Lt' operators, the value must be an integer", go::quote(&text))
+        format!(
+            "values[0]: Invalid value: {}: for 'Gt', 'Lt' operators, the value must be an integer",
+            go::quote(&text)
+        )
     })
 }
 
@@ -233,7 +281,11 @@ fn check_key(key: &str) -> Result<(), String> {
     if faults.is_empty() {
         return Ok(());
     }
-    Err(format!("<nil>: Invalid value: {}: {}", go::quote(key), faults.join("; ")))
+    Err(format!(
+        "<nil>: Invalid value: {}: {}",
+        go::quote(key),
+        faults.join("; ")
+    ))
 }
 
 fn check_value(value: &str, key: &str) -> Result<(), String> {
@@ -241,5 +293,9 @@ fn check_value(value: &str, key: &str) -> Result<(), String> {
     if faults.is_empty() {
         return Ok(());
     }
-    Err(format!("values[0][{key}]: Invalid value: {}: {}", go::quote(value), faults.join("; ")))
+    Err(format!(
+        "values[0][{key}]: Invalid value: {}: {}",
+        go::quote(value),
+        faults.join("; ")
+    ))
 }

@@ -66,7 +66,9 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, String> {
             rest = &rest[taken..];
         } else {
             let end = rest
-                .find(|symbol: char| is_special(symbol) || matches!(symbol, ' ' | '\t' | '\r' | '\n'))
+                .find(|symbol: char| {
+                    is_special(symbol) || matches!(symbol, ' ' | '\t' | '\r' | '\n')
+                })
                 .unwrap_or(rest.len());
             tokens.push(Token::Word(rest[..end].to_owned()));
             rest = &rest[end..];

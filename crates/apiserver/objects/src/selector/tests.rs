@@ -13,10 +13,22 @@ use crate::testing::{config_maps, pods, widgets};
 // The texts below are what a kube-apiserver 1.36 answered.
 #[rstest]
 #[case::stray_word("a=b c", "found 'c', expected: ',' or 'end of string'")]
-#[case::bad_value("a=+", "unable to parse requirement: values[0][a]: Invalid value: \"+\": a valid label must be")]
-#[case::bad_value_in_list("a in (+)", "unable to parse requirement: values[0][a]: Invalid value: \"+\": a valid")]
-#[case::bad_key("+x", "unable to parse requirement: <nil>: Invalid value: \"+x\": name part must consist")]
-#[case::not_a_number("a>x", "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer")]
+#[case::bad_value(
+    "a=+",
+    "unable to parse requirement: values[0][a]: Invalid value: \"+\": a valid label must be"
+)]
+#[case::bad_value_in_list(
+    "a in (+)",
+    "unable to parse requirement: values[0][a]: Invalid value: \"+\": a valid"
+)]
+#[case::bad_key(
+    "+x",
+    "unable to parse requirement: <nil>: Invalid value: \"+x\": name part must consist"
+)]
+#[case::not_a_number(
+    "a>x",
+    "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer"
+)]
 #[case::double_comma("a,,b", "found ',', expected: identifier after ','")]
 #[case::only_comma(",", "found ',', expected: !, identifier, or 'end of string'")]
 #[case::trailing_comma("a,", "found '', expected: identifier after ','")]
@@ -25,14 +37,32 @@ use crate::testing::{config_maps, pods, widgets};
 #[case::twice_not("!!a", "unable to parse requirement: found '!', expected: identifier")]
 #[case::in_without_list("a in", "unable to parse requirement: found '' expected: '('")]
 #[case::notin_without_list("a notin x", "unable to parse requirement: found 'x' expected: '('")]
-#[case::sign_in_list("a in (=)", "unable to parse requirement: found '=', expected: ',', ')' or identifier")]
-#[case::open_list("a in (b", "unable to parse requirement: found '', expected: ',' or ')'")]
-#[case::open_list_after_comma("a in (b,,", "unable to parse requirement: found '', expected: ',', or identifier")]
-#[case::two_words_in_list("a in (b c)", "unable to parse requirement: found 'c', expected: ',' or ')'")]
+#[case::sign_in_list(
+    "a in (=)",
+    "unable to parse requirement: found '=', expected: ',', ')' or identifier"
+)]
+#[case::open_list(
+    "a in (b",
+    "unable to parse requirement: found '', expected: ',' or ')'"
+)]
+#[case::open_list_after_comma(
+    "a in (b,,",
+    "unable to parse requirement: found '', expected: ',', or identifier"
+)]
+#[case::two_words_in_list(
+    "a in (b c)",
+    "unable to parse requirement: found 'c', expected: ',' or ')'"
+)]
 #[case::closed_twice("a in (b))", "found ')', expected: ',' or 'end of string'")]
-#[case::three_signs("a===b", "unable to parse requirement: found '=', expected: identifier")]
+#[case::three_signs(
+    "a===b",
+    "unable to parse requirement: found '=', expected: identifier"
+)]
 #[case::value_negated("a=!b", "unable to parse requirement: found '!', expected: identifier")]
-#[case::not_an_operator("a b c", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt")]
+#[case::not_an_operator(
+    "a b c",
+    "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"
+)]
 #[case::parenthesis("(a)", "found '(', expected: !, identifier, or 'end of string'")]
 #[case::only_sign("=", "found '=', expected: !, identifier, or 'end of string'")]
 #[case::parenthesis_as_value("a=(", "unable to parse requirement: found '(', expected: identifier")]
@@ -61,10 +91,17 @@ fn label_selectors_are_refused_in_the_servers_words(#[case] text: &str, #[case] 
 #[case::below("a<1", &[("a", "1")], false)]
 #[case::operators_as_names("in in (in),notin=in", &[("in", "in"), ("notin", "in")], true)]
 #[case::all_must_hold("a=1,!b", &[("a", "1"), ("b", "")], false)]
-fn label_selectors_match(#[case] text: &str, #[case] labels: &[(&str, &str)], #[case] expected: bool) {
+fn label_selectors_match(
+    #[case] text: &str,
+    #[case] labels: &[(&str, &str)],
+    #[case] expected: bool,
+) {
     let labels: BTreeMap<&str, &str> = labels.iter().copied().collect();
     let selector = LabelSelector::parse(text).unwrap();
-    assert_eq!(selector.matches_labels(|key| labels.get(key).copied()), expected);
+    assert_eq!(
+        selector.matches_labels(|key| labels.get(key).copied()),
+        expected
+    );
 }
 
 #[test]
@@ -80,11 +117,16 @@ fn selector_objects_match_like_selector_texts() {
     });
     let text = LabelSelector::parse("a=1,b in (1,2),c notin (1),d,!e").unwrap();
     assert_eq!(LabelSelector::from_object(&object), Some(text));
-    assert_eq!(LabelSelector::from_object(&json!({"matchExpressions": [{"key": "a", "operator": "Near"}]})), None);
+    assert_eq!(
+        LabelSelector::from_object(
+            &json!({"matchExpressions": [{"key": "a", "operator": "Near"}]})
+        ),
+        None
+    );
 }
 
-fn object(resource: &Resource, value: serde_json::Value) -> Object {
-    let bytes = Bytes::from(serde_json::to_vec(&value).unwrap());
+fn object(resource: &Resource, value: &serde_json::Value) -> Object {
+    let bytes = Bytes::from(serde_json::to_vec(value).unwrap());
     Object::from_bytes(resource, bytes).unwrap()
 }
 
@@ -92,9 +134,18 @@ fn object(resource: &Resource, value: serde_json::Value) -> Object {
 #[case::unknown("foo=bar", "field label not supported: foo")]
 #[case::unknown_with_backslash("a\\b=c", "field label not supported: a\\b")]
 #[case::no_label("=x", "field label not supported: ")]
-#[case::no_sign("metadata.name", "invalid selector: 'metadata.name'; can't understand 'metadata.name'")]
-#[case::escape("metadata.name=a\\x", "invalid field selector: invalid escape sequence: \\x")]
-#[case::sign_in_value("metadata.name=a=b", "invalid field selector: unescaped character in value: 61")]
+#[case::no_sign(
+    "metadata.name",
+    "invalid selector: 'metadata.name'; can't understand 'metadata.name'"
+)]
+#[case::escape(
+    "metadata.name=a\\x",
+    "invalid field selector: invalid escape sequence: \\x"
+)]
+#[case::sign_in_value(
+    "metadata.name=a=b",
+    "invalid field selector: unescaped character in value: 61"
+)]
 fn field_selectors_are_refused_in_the_servers_words(#[case] text: &str, #[case] message: &str) {
     let error = FieldSelector::parse(text, &pods()).unwrap_err();
     assert_eq!((error.code(), error.to_string().as_str()), (400, message));
@@ -114,28 +165,55 @@ fn field_selectors_are_refused_in_the_servers_words(#[case] text: &str, #[case] 
 #[case::escaped_comma("metadata.name!=p\\,q", true)]
 #[case::contradiction("metadata.name=p,metadata.name=q", false)]
 fn field_selectors_match(#[case] text: &str, #[case] expected: bool) {
-    let pod = object(&pods(), json!({
-        "metadata": {"name": "p", "namespace": "a"}, "spec": {"nodeName": "n1"}, "status": {"phase": "Pending"},
-    }));
-    assert_eq!(FieldSelector::parse(text, &pods()).unwrap().matches(&pod), expected);
+    let pod = object(
+        &pods(),
+        &json!({
+            "metadata": {"name": "p", "namespace": "a"}, "spec": {"nodeName": "n1"}, "status": {"phase": "Pending"},
+        }),
+    );
+    assert_eq!(
+        FieldSelector::parse(text, &pods()).unwrap().matches(&pod),
+        expected
+    );
 }
 
 #[test]
 fn kinds_declare_their_own_fields() {
-    let widget = object(&widgets(), json!({"metadata": {"name": "w"}, "spec": {"color": "red"}}));
-    assert!(FieldSelector::parse("spec.color=red", &widgets()).unwrap().matches(&widget));
+    let widget = object(
+        &widgets(),
+        &json!({"metadata": {"name": "w"}, "spec": {"color": "red"}}),
+    );
+    assert!(
+        FieldSelector::parse("spec.color=red", &widgets())
+            .unwrap()
+            .matches(&widget)
+    );
     assert!(FieldSelector::parse("spec.size=1", &widgets()).is_err());
 
     let events = Resource::builtin("", "events", "Event", Scope::Namespaced);
-    let core = object(&events, json!({"metadata": {"name": "e"}, "involvedObject": {"name": "p"}, "source": {"component": "k"}}));
-    let newer = object(&events, json!({"metadata": {"name": "e"}, "regarding": {"name": "p"}, "reportingController": "k"}));
+    let core = object(
+        &events,
+        &json!({"metadata": {"name": "e"}, "involvedObject": {"name": "p"}, "source": {"component": "k"}}),
+    );
+    let newer = object(
+        &events,
+        &json!({"metadata": {"name": "e"}, "regarding": {"name": "p"}, "reportingController": "k"}),
+    );
     for text in ["involvedObject.name=p", "regarding.name=p", "source=k"] {
         let selector = FieldSelector::parse(text, &events).unwrap();
-        assert!(selector.matches(&core) && selector.matches(&newer), "{text}");
+        assert!(
+            selector.matches(&core) && selector.matches(&newer),
+            "{text}"
+        );
     }
     let nodes = Resource::builtin("", "nodes", "Node", Scope::Cluster);
     assert!(FieldSelector::parse("metadata.namespace=a", &nodes).is_err());
-    assert_eq!(FieldSelector::parse("metadata.name=x", &config_maps()).unwrap().exact_name(), Some("x"));
+    assert_eq!(
+        FieldSelector::parse("metadata.name=x", &config_maps())
+            .unwrap()
+            .exact_name(),
+        Some("x")
+    );
 }
 
 /// A requirement as a test states it, and its meaning spelled out.
@@ -174,8 +252,16 @@ impl Term {
 }
 
 fn term() -> impl Strategy<Value = Term> {
-    ("[abc]", 0usize..6, proptest::collection::vec("[xyz]{0,1}", 1..4))
-        .prop_map(|(key, operator, values)| Term { key, operator, values })
+    (
+        "[abc]",
+        0usize..6,
+        proptest::collection::vec("[xyz]{0,1}", 1..4),
+    )
+        .prop_map(|(key, operator, values)| Term {
+            key,
+            operator,
+            values,
+        })
 }
 
 proptest! {

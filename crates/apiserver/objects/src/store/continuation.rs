@@ -31,7 +31,11 @@ impl Continuation {
     pub(super) fn encode(&self) -> String {
         let start = format!("{}/{}\0", self.after.namespace, self.after.name);
         let rv = self.version.map_or(-1, u64::cast_signed);
-        let raw = Raw { v: FORM.to_owned(), rv, start };
+        let raw = Raw {
+            v: FORM.to_owned(),
+            rv,
+            start,
+        };
         // A struct of two texts and a number always serializes.
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&raw).unwrap_or_default())
     }
@@ -40,7 +44,8 @@ impl Continuation {
         let bytes = URL_SAFE_NO_PAD
             .decode(token.trim_end_matches('='))
             .map_err(|error| invalid(&error.to_string()))?;
-        let raw: Raw = serde_json::from_slice(&bytes).map_err(|error| invalid(&error.to_string()))?;
+        let raw: Raw =
+            serde_json::from_slice(&bytes).map_err(|error| invalid(&error.to_string()))?;
         if raw.v != FORM {
             return Err(invalid("server does not recognize this encoded version"));
         }
@@ -48,12 +53,20 @@ impl Continuation {
             0 => return Err(invalid("incorrect encoded start resourceVersion")),
             rv => u64::try_from(rv).ok(),
         };
-        let (namespace, name) =
-            raw.start.trim_end_matches('\0').split_once('/').ok_or_else(|| invalid("no start key"))?;
-        Ok(Self { version, after: ObjectKey::new(namespace, name) })
+        let (namespace, name) = raw
+            .start
+            .trim_end_matches('\0')
+            .split_once('/')
+            .ok_or_else(|| invalid("no start key"))?;
+        Ok(Self {
+            version,
+            after: ObjectKey::new(namespace, name),
+        })
     }
 }
 
 fn invalid(why: &str) -> ApiError {
-    ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+    ApiError::bad_request(format!(
+        "invalid continue token: continue key is not valid: {why}"
+    ))
 }

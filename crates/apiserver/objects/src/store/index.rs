@@ -28,11 +28,17 @@ impl Indexes {
     }
 
     pub(super) fn owned_by<'a>(&'a self, uid: &str) -> impl Iterator<Item = &'a ObjectRef> {
-        self.dependents.get(uid).into_iter().flat_map(BTreeMap::keys)
+        self.dependents
+            .get(uid)
+            .into_iter()
+            .flat_map(BTreeMap::keys)
     }
 
     pub(super) fn insert(&mut self, resource: &GroupResource, object: &Object) {
-        let place = ObjectRef { resource: resource.clone(), key: object.key().clone() };
+        let place = ObjectRef {
+            resource: resource.clone(),
+            key: object.key().clone(),
+        };
         for owner in object.owners() {
             let dependents = self.dependents.entry(owner.uid.clone()).or_default();
             *dependents.entry(place.clone()).or_default() += 1;
@@ -41,12 +47,17 @@ impl Indexes {
     }
 
     pub(super) fn remove(&mut self, resource: &GroupResource, object: &Object) {
-        let place = ObjectRef { resource: resource.clone(), key: object.key().clone() };
+        let place = ObjectRef {
+            resource: resource.clone(),
+            key: object.key().clone(),
+        };
         if self.uids.get(object.uid()) == Some(&place) {
             self.uids.remove(object.uid());
         }
         for owner in object.owners() {
-            let Some(dependents) = self.dependents.get_mut(&owner.uid) else { continue };
+            let Some(dependents) = self.dependents.get_mut(&owner.uid) else {
+                continue;
+            };
             if let Some(count) = dependents.get_mut(&place) {
                 *count -= 1;
                 if *count == 0 {

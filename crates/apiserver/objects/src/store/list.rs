@@ -79,7 +79,11 @@ pub struct ListPage {
 
 impl RawListOptions {
     /// Reads a list's options.
-    pub fn list_query(&self, resource: &Resource, namespace: Option<&str>) -> Result<ListQuery, ApiError> {
+    pub fn list_query(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+    ) -> Result<ListQuery, ApiError> {
         self.check_list()?;
         let limit = match self.limit.as_deref() {
             None | Some("") => None,
@@ -88,12 +92,18 @@ impl RawListOptions {
                 usize::try_from(limit).ok().filter(|limit| *limit > 0)
             }
         };
-        let continue_token = self.continue_token.clone().filter(|token| !token.is_empty());
+        let continue_token = self
+            .continue_token
+            .clone()
+            .filter(|token| !token.is_empty());
         let version = self.version_rule(limit, continue_token.is_some())?;
         Ok(ListQuery {
             namespace: namespace.map(str::to_owned),
             labels: LabelSelector::parse(self.label_selector.as_deref().unwrap_or_default())?,
-            fields: FieldSelector::parse(self.field_selector.as_deref().unwrap_or_default(), resource)?,
+            fields: FieldSelector::parse(
+                self.field_selector.as_deref().unwrap_or_default(),
+                resource,
+            )?,
             limit,
             continue_token,
             version,
@@ -127,7 +137,9 @@ impl RawListOptions {
             (None, ..) => VersionRule::Latest,
             (Some(0), ..) => VersionRule::Any,
             // A version with a limit and no rule is the historic way to ask for exactly that version.
-            (Some(version), "Exact", _) | (Some(version), "", Some(_)) => VersionRule::Exact(version),
+            (Some(version), "Exact", _) | (Some(version), "", Some(_)) => {
+                VersionRule::Exact(version)
+            }
             (Some(version), ..) => VersionRule::NotOlderThan(version),
         })
     }
@@ -144,21 +156,38 @@ impl RawListOptions {
         if !name.is_empty() {
             let forbidden = |why: &str| Fault::forbidden(rule.clone(), why);
             if version.is_empty() {
-                faults.push(forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+                faults.push(forbidden(
+                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                ));
             }
-            if self.continue_token.as_ref().is_some_and(|token| !token.is_empty()) {
-                faults.push(forbidden("resourceVersionMatch is forbidden when continue is provided"));
+            if self
+                .continue_token
+                .as_ref()
+                .is_some_and(|token| !token.is_empty())
+            {
+                faults.push(forbidden(
+                    "resourceVersionMatch is forbidden when continue is provided",
+                ));
             }
             if name != "Exact" && name != "NotOlderThan" {
-                faults.push(Fault::not_supported(rule.clone(), name, &["Exact", "NotOlderThan", ""]));
+                faults.push(Fault::not_supported(
+                    rule.clone(),
+                    name,
+                    &["Exact", "NotOlderThan", ""],
+                ));
             }
             if name == "Exact" && version == "0" {
-                faults.push(forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+                faults.push(forbidden(
+                    "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+                ));
             }
         }
         if self.send_initial_events.is_some() {
             let path = FieldPath::new("sendInitialEvents");
-            faults.push(Fault::forbidden(path, "sendInitialEvents is forbidden for list"));
+            faults.push(Fault::forbidden(
+                path,
+                "sendInitialEvents is forbidden for list",
+            ));
         }
         options_verdict(faults)
     }
@@ -201,7 +230,9 @@ fn options_verdict(faults: Vec<Fault>) -> Result<(), ApiError> {
 }
 
 fn number_error(function: &str, text: &str) -> ApiError {
-    ApiError::bad_request(format!("strconv.{function}: parsing {text:?}: invalid syntax"))
+    ApiError::bad_request(format!(
+        "strconv.{function}: parsing {text:?}: invalid syntax"
+    ))
 }
 
 /// The state a list shows: the present, or the present with overlaid past values.
@@ -227,7 +258,11 @@ impl Store {
         let shown = self
             .shown(resource, rule)
             .map_err(|error| with_fresh_token(error, after.as_ref()))?;
-        let limit = if rule == VersionRule::Any { None } else { query.limit };
+        let limit = if rule == VersionRule::Any {
+            None
+        } else {
+            query.limit
+        };
         Ok(self.collect(resource, query, &shown, after, limit))
     }
 
@@ -242,7 +277,11 @@ impl Store {
         };
         let mut overlay = BTreeMap::new();
         if version < current {
-            for change in self.log.since(version)?.filter(|change| change.resource == *resource) {
+            for change in self
+                .log
+                .since(version)?
+                .filter(|change| change.resource == *resource)
+            {
                 // The oldest change after `version` knows what was there at `version`.
                 overlay
                     .entry(change.object.key().clone())
@@ -263,22 +302,38 @@ impl Store {
         let matches =
             |object: &Object| query.labels.matches(object) && query.fields.matches(object);
         let mut candidates = self.shown_objects(resource, query.namespace.as_deref(), shown, after);
-        let mut page = ListPage { version: shown.version, ..ListPage::default() };
+        let mut page = ListPage {
+            version: shown.version,
+            ..ListPage::default()
+        };
         let Some(limit) = limit else {
-            page.items = candidates.filter(|object| matches(object)).cloned().collect();
+            page.items = candidates
+                .filter(|object| matches(object))
+                .cloned()
+                .collect();
             return page;
         };
         while page.items.len() < limit {
-            let Some(object) = candidates.next() else { return page };
+            let Some(object) = candidates.next() else {
+                return page;
+            };
             if matches(object) {
                 page.items.push(object.clone());
             }
         }
         let plain = query.labels.is_empty() && query.fields.is_empty();
-        let rest = if plain { candidates.count() } else { candidates.filter(|object| matches(object)).count() };
+        let rest = if plain {
+            candidates.count()
+        } else {
+            candidates.filter(|object| matches(object)).count()
+        };
         if rest > 0 {
             page.continue_token = page.items.last().map(|last| {
-                Continuation { version: Some(shown.version), after: last.key().clone() }.encode()
+                Continuation {
+                    version: Some(shown.version),
+                    after: last.key().clone(),
+                }
+                .encode()
             });
             page.remaining = plain.then_some(rest);
         }
@@ -298,8 +353,9 @@ impl Store {
             (None, Some(namespace)) => Bound::Included(ObjectKey::new(namespace, "")),
             (None, None) => Bound::Unbounded,
         };
-        let inside =
-            move |key: &ObjectKey| namespace.is_none_or(|namespace| key.namespace.as_ref() == namespace);
+        let inside = move |key: &ObjectKey| {
+            namespace.is_none_or(|namespace| key.namespace.as_ref() == namespace)
+        };
         let bounds = (start, Bound::Unbounded);
         let present = self
             .tables
@@ -327,7 +383,13 @@ fn with_fresh_token(error: ApiError, after: Option<&ObjectKey>) -> ApiError {
     match (error, after) {
         (ApiError::Expired { .. }, Some(after)) => ApiError::Expired {
             message: CONTINUE_EXPIRED.to_owned(),
-            continue_token: Some(Continuation { version: None, after: after.clone() }.encode()),
+            continue_token: Some(
+                Continuation {
+                    version: None,
+                    after: after.clone(),
+                }
+                .encode(),
+            ),
         },
         (error, _) => error,
     }

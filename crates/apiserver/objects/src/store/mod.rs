@@ -47,7 +47,10 @@ pub struct Store {
 impl Store {
     /// An empty store whose log keeps what `limits` allow. The first change gets version 1.
     pub fn new(limits: LogLimits) -> Self {
-        Self { log: WatchLog::new(limits, 0), ..Self::default() }
+        Self {
+            log: WatchLog::new(limits, 0),
+            ..Self::default()
+        }
     }
 
     /// A store with what was on disk: `version` is the last one given out before.
@@ -58,12 +61,20 @@ impl Store {
         version: u64,
         objects: impl IntoIterator<Item = (GroupResource, Object)>,
     ) -> Self {
-        let mut store = Self { version, log: WatchLog::new(limits, version), ..Self::default() };
+        let mut store = Self {
+            version,
+            log: WatchLog::new(limits, version),
+            ..Self::default()
+        };
         for (resource, object) in objects {
             let object = Arc::new(object);
             store.version = store.version.max(object.version());
             store.indexes.insert(&resource, &object);
-            store.tables.entry(resource).or_default().insert(object.key().clone(), object);
+            store
+                .tables
+                .entry(resource)
+                .or_default()
+                .insert(object.key().clone(), object);
         }
         store.log = WatchLog::new(limits, store.version);
         store
@@ -80,8 +91,15 @@ impl Store {
     }
 
     /// The current version of an object.
-    pub fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<&Arc<Object>> {
-        self.tables.get(resource)?.get(&ObjectKey::new(namespace, name))
+    pub fn get(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Option<&Arc<Object>> {
+        self.tables
+            .get(resource)?
+            .get(&ObjectKey::new(namespace, name))
     }
 
     /// The current version of an object, or the error a client gets.
@@ -91,7 +109,8 @@ impl Store {
         namespace: &str,
         name: &str,
     ) -> Result<&Arc<Object>, ApiError> {
-        self.get(resource, namespace, name).ok_or_else(|| ApiError::not_found(resource, name))
+        self.get(resource, namespace, name)
+            .ok_or_else(|| ApiError::not_found(resource, name))
     }
 
     /// The object with that uid.
@@ -128,15 +147,21 @@ impl Store {
         resource: &GroupResource,
         namespace: Option<&'a str>,
     ) -> impl Iterator<Item = &'a Arc<Object>> {
-        self.tables.get(resource).into_iter().flat_map(move |table| match namespace {
-            Some(namespace) => Box::new(namespace_range(table, namespace)),
-            None => Box::new(table.values()) as Box<dyn Iterator<Item = &'a Arc<Object>>>,
-        })
+        self.tables
+            .get(resource)
+            .into_iter()
+            .flat_map(move |table| match namespace {
+                Some(namespace) => Box::new(namespace_range(table, namespace)),
+                None => Box::new(table.values()) as Box<dyn Iterator<Item = &'a Arc<Object>>>,
+            })
     }
 
     /// The resources that hold at least one object.
     pub fn resources(&self) -> impl Iterator<Item = &GroupResource> {
-        self.tables.iter().filter(|(_, table)| !table.is_empty()).map(|(resource, _)| resource)
+        self.tables
+            .iter()
+            .filter(|(_, table)| !table.is_empty())
+            .map(|(resource, _)| resource)
     }
 
     /// Number of objects of a resource.

@@ -16,7 +16,10 @@ fn map(name: &str, color: &str) -> serde_json::Value {
 }
 
 fn query() -> ListQuery {
-    ListQuery { namespace: Some("a".to_owned()), ..ListQuery::default() }
+    ListQuery {
+        namespace: Some("a".to_owned()),
+        ..ListQuery::default()
+    }
 }
 
 fn names(page: &ListPage) -> Vec<&str> {
@@ -28,7 +31,9 @@ fn five() -> Bench {
     for name in ["m1", "m2", "m3", "m4", "m5"] {
         bench.create(&config_maps(), "a", map(name, "red")).unwrap();
     }
-    bench.create(&config_maps(), "b", map("other", "red")).unwrap();
+    bench
+        .create(&config_maps(), "b", map("other", "red"))
+        .unwrap();
     bench
 }
 
@@ -36,23 +41,54 @@ fn five() -> Bench {
 fn chunks_show_one_version_while_objects_come_and_go() {
     let mut bench = five();
     let resource = config_maps();
-    let first = bench.store.list(&resource.group_resource, &ListQuery { limit: Some(2), ..query() }).unwrap();
-    assert_eq!((names(&first), first.remaining), (vec!["m1", "m2"], Some(3)));
+    let first = bench
+        .store
+        .list(
+            &resource.group_resource,
+            &ListQuery {
+                limit: Some(2),
+                ..query()
+            },
+        )
+        .unwrap();
+    assert_eq!(
+        (names(&first), first.remaining),
+        (vec!["m1", "m2"], Some(3))
+    );
 
-    bench.delete(&resource, ("a", "m4"), DeleteOptions::default()).unwrap();
+    bench
+        .delete(&resource, ("a", "m4"), DeleteOptions::default())
+        .unwrap();
     bench.create(&resource, "a", map("m25", "red")).unwrap();
-    let next = ListQuery { limit: Some(9), continue_token: first.continue_token.clone(), ..query() };
+    let next = ListQuery {
+        limit: Some(9),
+        continue_token: first.continue_token.clone(),
+        ..query()
+    };
     let second = bench.store.list(&resource.group_resource, &next).unwrap();
 
     assert_eq!(names(&second), ["m3", "m4", "m5"]);
-    assert_eq!((second.version, second.continue_token, second.remaining), (first.version, None, None));
+    assert_eq!(
+        (second.version, second.continue_token, second.remaining),
+        (first.version, None, None)
+    );
 }
 
 #[test]
 fn remaining_count_is_unknown_under_a_selector() {
     let bench = five();
     let labels = LabelSelector::parse("color=red").unwrap();
-    let page = bench.store.list(&config_maps().group_resource, &ListQuery { limit: Some(2), labels, ..query() }).unwrap();
+    let page = bench
+        .store
+        .list(
+            &config_maps().group_resource,
+            &ListQuery {
+                limit: Some(2),
+                labels,
+                ..query()
+            },
+        )
+        .unwrap();
     assert!(page.continue_token.is_some());
     assert_eq!(page.remaining, None);
 }
@@ -61,15 +97,38 @@ fn remaining_count_is_unknown_under_a_selector() {
 fn an_expired_chunk_offers_a_token_for_the_rest() {
     let mut bench = five();
     let resource = config_maps().group_resource;
-    let first = bench.store.list(&resource, &ListQuery { limit: Some(2), ..query() }).unwrap();
+    let first = bench
+        .store
+        .list(
+            &resource,
+            &ListQuery {
+                limit: Some(2),
+                ..query()
+            },
+        )
+        .unwrap();
     bench.create(&config_maps(), "a", map("m9", "red")).unwrap();
     bench.store.log.compact_through(bench.store.version());
 
-    let next = ListQuery { continue_token: first.continue_token, ..query() };
+    let next = ListQuery {
+        continue_token: first.continue_token,
+        ..query()
+    };
     let error = bench.store.list(&resource, &next).unwrap_err();
     assert_eq!(error.code_and_reason(), (410, "Expired"));
-    let token = error.status()["metadata"]["continue"].as_str().map(str::to_owned);
-    let rest = bench.store.list(&resource, &ListQuery { continue_token: token, ..query() }).unwrap();
+    let token = error.status()["metadata"]["continue"]
+        .as_str()
+        .map(str::to_owned);
+    let rest = bench
+        .store
+        .list(
+            &resource,
+            &ListQuery {
+                continue_token: token,
+                ..query()
+            },
+        )
+        .unwrap();
     assert_eq!(names(&rest), ["m3", "m4", "m5", "m9"]);
 }
 
@@ -79,10 +138,19 @@ fn an_expired_chunk_offers_a_token_for_the_rest() {
 #[case::other_form("eyJ2IjoieCIsInJ2IjoxLCJzdGFydCI6ImEvYlx1MDAwMCJ9")]
 #[case::version_zero("eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MCwic3RhcnQiOiJhL2JcdTAwMDAifQ")]
 fn bad_continue_tokens_are_refused(#[case] token: &str) {
-    let next = ListQuery { continue_token: Some(token.to_owned()), ..query() };
-    let error = five().store.list(&config_maps().group_resource, &next).unwrap_err();
+    let next = ListQuery {
+        continue_token: Some(token.to_owned()),
+        ..query()
+    };
+    let error = five()
+        .store
+        .list(&config_maps().group_resource, &next)
+        .unwrap_err();
     assert_eq!(error.code(), 400);
-    assert!(error.to_string().starts_with("invalid continue token: "), "{error}");
+    assert!(
+        error.to_string().starts_with("invalid continue token: "),
+        "{error}"
+    );
 }
 
 fn raw(pairs: &[(&str, &str)]) -> RawListOptions {
@@ -119,23 +187,48 @@ fn list_options_choose_a_version(#[case] options: &[(&str, &str)], #[case] expec
 #[case::exact_zero(&[("version", "0"), ("match", "Exact")], 422)]
 #[case::unknown_match(&[("version", "1"), ("match", "Nearly")], 422)]
 #[case::limit_text(&[("limit", "many")], 400)]
-fn list_options_that_make_no_sense_are_refused(#[case] options: &[(&str, &str)], #[case] code: u16) {
-    assert_eq!(raw(options).list_query(&config_maps(), None).unwrap_err().code(), code);
+fn list_options_that_make_no_sense_are_refused(
+    #[case] options: &[(&str, &str)],
+    #[case] code: u16,
+) {
+    assert_eq!(
+        raw(options)
+            .list_query(&config_maps(), None)
+            .unwrap_err()
+            .code(),
+        code
+    );
 }
 
 #[test]
 fn a_version_of_the_future_is_a_timeout() {
     let version = VersionRule::NotOlderThan(1_000);
-    let error = five().store.list(&config_maps().group_resource, &ListQuery { version, ..query() }).unwrap_err();
+    let error = five()
+        .store
+        .list(
+            &config_maps().group_resource,
+            &ListQuery { version, ..query() },
+        )
+        .unwrap_err();
     assert_eq!(error.code(), 504);
-    assert_eq!(error.status()["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
+    assert_eq!(
+        error.status()["details"]["causes"][0]["reason"],
+        "ResourceVersionTooLarge"
+    );
 }
 
 #[test]
 fn a_limit_does_not_count_when_any_version_will_do() {
     let page = five()
         .store
-        .list(&config_maps().group_resource, &ListQuery { limit: Some(1), version: VersionRule::Any, ..query() })
+        .list(
+            &config_maps().group_resource,
+            &ListQuery {
+                limit: Some(1),
+                version: VersionRule::Any,
+                ..query()
+            },
+        )
         .unwrap();
     assert_eq!(page.items.len(), 5);
 }
@@ -144,7 +237,11 @@ fn a_limit_does_not_count_when_any_version_will_do() {
 fn restored_objects_are_found_and_old_watches_start_anew() {
     let bench = five();
     let resource = config_maps();
-    let saved: Vec<_> = bench.store.objects(&resource.group_resource, None).cloned().collect();
+    let saved: Vec<_> = bench
+        .store
+        .objects(&resource.group_resource, None)
+        .cloned()
+        .collect();
     let objects = saved.iter().map(|object| {
         let object = Object::from_bytes(&resource, object.bytes().clone()).unwrap();
         (resource.group_resource.clone(), object)
@@ -157,8 +254,17 @@ fn restored_objects_are_found_and_old_watches_start_anew() {
     let uid = saved[0].uid();
     assert_eq!(restored.by_uid(uid).unwrap().1.name(), "m1");
     let watch = watch_query("");
-    assert_eq!(restored.poll_watch(&watch, version - 1).unwrap_err().code(), 410);
-    assert!(restored.poll_watch(&watch, version).unwrap().events.is_empty());
+    assert_eq!(
+        restored.poll_watch(&watch, version - 1).unwrap_err().code(),
+        410
+    );
+    assert!(
+        restored
+            .poll_watch(&watch, version)
+            .unwrap()
+            .events
+            .is_empty()
+    );
 }
 
 #[test]
@@ -172,9 +278,25 @@ fn a_plan_is_good_for_one_version_only() {
 #[test]
 fn contents_of_a_namespace_are_found_over_all_resources() {
     let mut bench = five();
-    bench.create(&pods(), "a", json!({"metadata": {"name": "p"}})).unwrap();
-    let found: Vec<_> = bench.store.in_namespace("a").map(|(resource, _)| resource.to_string()).collect();
-    assert_eq!(found, ["configmaps", "configmaps", "configmaps", "configmaps", "configmaps", "pods"]);
+    bench
+        .create(&pods(), "a", json!({"metadata": {"name": "p"}}))
+        .unwrap();
+    let found: Vec<_> = bench
+        .store
+        .in_namespace("a")
+        .map(|(resource, _)| resource.to_string())
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "configmaps",
+            "configmaps",
+            "configmaps",
+            "configmaps",
+            "configmaps",
+            "pods"
+        ]
+    );
     assert_eq!(bench.store.in_namespace("none").count(), 0);
     assert_eq!(bench.store.count(&namespaces().group_resource), 2);
 }
@@ -224,22 +346,35 @@ fn run(bench: &mut Bench, model: &mut Model, op: &Op) {
             result.map(|planned| (planned, Some((space, name, Some(color)))))
         }
         Op::Recolor(space, name, color) => bench
-            .edit(&resource, (SPACES[space], NAMES[name]), Part::Main, |object| {
-                object["metadata"]["labels"]["color"] = json!(COLORS[color]);
-            })
+            .edit(
+                &resource,
+                (SPACES[space], NAMES[name]),
+                Part::Main,
+                |object| {
+                    object["metadata"]["labels"]["color"] = json!(COLORS[color]);
+                },
+            )
             .map(|planned| (planned, Some((space, name, Some(color))))),
-        Op::Touch(space, name) => {
-            bench.edit(&resource, (SPACES[space], NAMES[name]), Part::Main, |_| {}).map(|planned| (planned, None))
-        }
+        Op::Touch(space, name) => bench
+            .edit(&resource, (SPACES[space], NAMES[name]), Part::Main, |_| {})
+            .map(|planned| (planned, None)),
         Op::Delete(space, name) => bench
-            .delete(&resource, (SPACES[space], NAMES[name]), DeleteOptions::default())
+            .delete(
+                &resource,
+                (SPACES[space], NAMES[name]),
+                DeleteOptions::default(),
+            )
             .map(|planned| (planned, Some((space, name, None)))),
     };
-    let Ok((planned, effect)) = outcome else { return };
+    let Ok((planned, effect)) = outcome else {
+        return;
+    };
     let version = bench.store.version();
     match effect {
         Some((space, name, Some(color))) => {
-            let unchanged = model.get(&(space, name)).is_some_and(|(old, _)| *old == color);
+            let unchanged = model
+                .get(&(space, name))
+                .is_some_and(|(old, _)| *old == color);
             assert_eq!(planned.outcome == Outcome::Unchanged, unchanged);
             if !unchanged {
                 model.insert((space, name), (color, version));
@@ -256,12 +391,22 @@ fn shown(model: &Model, color: Option<usize>) -> Vec<(String, u64)> {
     model
         .iter()
         .filter(|(_, (have, _))| color.is_none_or(|color| color == *have))
-        .map(|((space, name), (_, version))| (format!("{}/{}", SPACES[*space], NAMES[*name]), *version))
+        .map(|((space, name), (_, version))| {
+            (format!("{}/{}", SPACES[*space], NAMES[*name]), *version)
+        })
         .collect()
 }
 
 fn listed(objects: &[Arc<Object>]) -> Vec<(String, u64)> {
-    objects.iter().map(|object| (format!("{}/{}", object.namespace(), object.name()), object.version())).collect()
+    objects
+        .iter()
+        .map(|object| {
+            (
+                format!("{}/{}", object.namespace(), object.name()),
+                object.version(),
+            )
+        })
+        .collect()
 }
 
 proptest! {
@@ -345,11 +490,18 @@ fn follow(
         let key = format!("{}/{}", event.object.namespace(), event.object.name());
         let version = event.object.version();
         let body = event.object.value();
-        prop_assert_eq!(&body["metadata"]["resourceVersion"], &json!(version.to_string()));
+        prop_assert_eq!(
+            &body["metadata"]["resourceVersion"],
+            &json!(version.to_string())
+        );
         match event.kind {
             WatchEventType::Added => prop_assert_eq!(seen.insert(key, version), None),
-            WatchEventType::Modified => prop_assert!(seen.insert(key, version).is_some_and(|old| old < version)),
-            WatchEventType::Deleted => prop_assert!(seen.remove(&key).is_some_and(|old| old < version)),
+            WatchEventType::Modified => {
+                prop_assert!(seen.insert(key, version).is_some_and(|old| old < version));
+            }
+            WatchEventType::Deleted => {
+                prop_assert!(seen.remove(&key).is_some_and(|old| old < version));
+            }
         }
     }
     Ok(())

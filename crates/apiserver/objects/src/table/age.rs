@@ -4,7 +4,10 @@ use jiff::Timestamp;
 
 /// The time since `time`; `<unknown>` without one.
 pub fn age_since(time: Option<Timestamp>, now: Timestamp) -> String {
-    time.map_or_else(|| "<unknown>".to_owned(), |time| human_duration(now.duration_since(time).as_secs()))
+    time.map_or_else(
+        || "<unknown>".to_owned(),
+        |time| human_duration(now.duration_since(time).as_secs()),
+    )
 }
 
 /// A duration in seconds as `kubectl` shows ages: `45s`, `3m20s`, `15m`, `4h5m`, `3d`, `2y30d`.
@@ -30,5 +33,9 @@ pub fn human_duration(seconds: i64) -> String {
 }
 
 fn two_units(large: i64, large_unit: &str, small: i64, small_unit: &str) -> String {
-    if small == 0 { format!("{large}{large_unit}") } else { format!("{large}{large_unit}{small}{small_unit}") }
+    if small == 0 {
+        format!("{large}{large_unit}")
+    } else {
+        format!("{large}{large_unit}{small}{small_unit}")
+    }
 }

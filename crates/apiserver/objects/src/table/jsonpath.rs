@@ -43,7 +43,10 @@ impl JsonPath {
     /// Parses a path such as `.status.conditions[?(@.type=="Ready")].status`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let text = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
+        let text = text
+            .strip_prefix('{')
+            .and_then(|text| text.strip_suffix('}'))
+            .unwrap_or(text);
         let mut symbols = text.trim_start_matches('$').chars().peekable();
         let path = Self::parse_steps(&mut symbols)?;
         symbols.next().is_none().then_some(path)
@@ -59,14 +62,20 @@ impl JsonPath {
                         steps.push(Step::Deep(word(symbols)?));
                     } else if symbols.peek() != Some(&'[') {
                         let word = word(symbols)?;
-                        steps.push(if word == "*" { Step::All } else { Step::Member(word) });
+                        steps.push(if word == "*" {
+                            Step::All
+                        } else {
+                            Step::Member(word)
+                        });
                     }
                 }
                 '[' => {
                     symbols.next();
                     steps.push(bracket(symbols)?);
                 }
-                _ if steps.is_empty() && is_word(*symbol) => steps.push(Step::Member(word(symbols)?)),
+                _ if steps.is_empty() && is_word(*symbol) => {
+                    steps.push(Step::Member(word(symbols)?));
+                }
                 _ => break,
             }
         }
@@ -82,7 +91,10 @@ impl JsonPath {
     pub(super) fn find<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
         let mut found = vec![value];
         for step in &self.steps {
-            found = found.into_iter().flat_map(|value| step.follow(value)).collect();
+            found = found
+                .into_iter()
+                .flat_map(|value| step.follow(value))
+                .collect();
         }
         found
     }
@@ -94,12 +106,17 @@ impl Step {
             Self::Member(name) => value.get(name).into_iter().collect(),
             Self::Index(index) => {
                 let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-                place(*index, items.len()).and_then(|at| items.get(at)).into_iter().collect()
+                place(*index, items.len())
+                    .and_then(|at| items.get(at))
+                    .into_iter()
+                    .collect()
             }
             Self::Slice(from, to) => {
                 let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
                 let bound = |index: Option<i64>, missing: usize| {
-                    index.map_or(missing, |index| place(index, items.len()).unwrap_or(0)).min(items.len())
+                    index
+                        .map_or(missing, |index| place(index, items.len()).unwrap_or(0))
+                        .min(items.len())
                 };
                 let (from, to) = (bound(*from, 0), bound(*to, items.len()));
                 items.get(from..to).unwrap_or_default().iter().collect()
@@ -125,8 +142,12 @@ impl Step {
 impl Filter {
     fn holds(&self, item: &Value) -> bool {
         let found = self.path.find(item);
-        let Some((comparison, wanted)) = &self.test else { return !found.is_empty() };
-        found.first().is_some_and(|value| comparison.holds(value, wanted))
+        let Some((comparison, wanted)) = &self.test else {
+            return !found.is_empty();
+        };
+        found
+            .first()
+            .is_some_and(|value| comparison.holds(value, wanted))
     }
 }
 
@@ -134,9 +155,10 @@ impl Comparison {
     fn holds(self, value: &Value, wanted: &Value) -> bool {
         use std::cmp::Ordering::{Equal, Greater, Less};
         let order = match (value, wanted) {
-            (Value::Number(left), Value::Number(right)) => {
-                left.as_f64().zip(right.as_f64()).and_then(|(left, right)| left.partial_cmp(&right))
-            }
+            (Value::Number(left), Value::Number(right)) => left
+                .as_f64()
+                .zip(right.as_f64())
+                .and_then(|(left, right)| left.partial_cmp(&right)),
             (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
             (left, right) => (left == right).then_some(Equal),
         };
@@ -173,7 +195,10 @@ fn dive<'a>(value: &'a Value, name: &str, found: &mut Vec<&'a Value>) {
 }
 
 fn is_word(symbol: char) -> bool {
-    !matches!(symbol, '.' | '[' | ']' | '(' | ')' | '=' | '!' | '<' | '>' | ' ' | '\'' | '"')
+    !matches!(
+        symbol,
+        '.' | '[' | ']' | '(' | ')' | '=' | '!' | '<' | '>' | ' ' | '\'' | '"'
+    )
 }
 
 /// A member name; a backslash takes the next symbol as it is.
@@ -203,7 +228,11 @@ fn bracket(symbols: &mut Peekable<Chars<'_>>) -> Option<Step> {
         }
         _ => {
             let from = number(symbols);
-            if symbols.next_if_eq(&':').is_some() { Step::Slice(from, number(symbols)) } else { Step::Index(from?) }
+            if symbols.next_if_eq(&':').is_some() {
+                Step::Slice(from, number(symbols))
+            } else {
+                Step::Index(from?)
+            }
         }
     };
     (symbols.next()? == ']').then_some(step)
@@ -231,7 +260,8 @@ fn quoted(symbols: &mut Peekable<Chars<'_>>) -> Option<String> {
 
 /// `(@.path op literal)`.
 fn filter(symbols: &mut Peekable<Chars<'_>>) -> Option<Filter> {
-    let skip_spaces = |symbols: &mut Peekable<Chars<'_>>| while symbols.next_if_eq(&' ').is_some() {};
+    let skip_spaces =
+        |symbols: &mut Peekable<Chars<'_>>| while symbols.next_if_eq(&' ').is_some() {};
     if symbols.next()? != '(' {
         return None;
     }
@@ -269,5 +299,8 @@ fn filter(symbols: &mut Peekable<Chars<'_>>) -> Option<Filter> {
         }
     };
     skip_spaces(symbols);
-    (symbols.next()? == ')').then_some(Filter { path, test: Some((comparison, wanted)) })
+    (symbols.next()? == ')').then_some(Filter {
+        path,
+        test: Some((comparison, wanted)),
+    })
 }

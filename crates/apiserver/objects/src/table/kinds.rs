@@ -4,9 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::age::age_since;
-use super::read::{
-    NONE, age, count, flag, items, joined, name, size, text, text_or, time,
-};
+use super::read::{NONE, age, count, flag, items, joined, name, size, text, text_or, time};
 use super::{CellsOf, pods, services, workloads};
 use crate::meta;
 
@@ -69,7 +67,13 @@ const REPLICA_SETS: Listed = &[
     wide("Images"),
     wide("Selector"),
 ];
-const STATEFUL_SETS: Listed = &[NAME, text_column("Ready"), AGE, wide("Containers"), wide("Images")];
+const STATEFUL_SETS: Listed = &[
+    NAME,
+    text_column("Ready"),
+    AGE,
+    wide("Containers"),
+    wide("Images"),
+];
 const NODES: Listed = &[
     NAME,
     text_column("Status"),
@@ -98,9 +102,19 @@ const NAMESPACES: Listed = &[NAME, text_column("Status"), AGE];
 const CONFIG_MAPS: Listed = &[NAME, text_column("Data"), AGE];
 const SECRETS: Listed = &[NAME, text_column("Type"), text_column("Data"), AGE];
 const LEASES: Listed = &[NAME, text_column("Holder"), AGE];
-const REVISIONS: Listed = &[NAME, text_column("Controller"), text_column("Revision"), AGE];
-const ENDPOINT_SLICES: Listed =
-    &[NAME, text_column("AddressType"), text_column("Ports"), text_column("Endpoints"), AGE];
+const REVISIONS: Listed = &[
+    NAME,
+    text_column("Controller"),
+    text_column("Revision"),
+    AGE,
+];
+const ENDPOINT_SLICES: Listed = &[
+    NAME,
+    text_column("AddressType"),
+    text_column("Ports"),
+    text_column("Endpoints"),
+    AGE,
+];
 const ENDPOINTS: Listed = &[NAME, text_column("Endpoints"), AGE];
 const DEFINITIONS: Listed = &[NAME, ("Created At", "date", 0)];
 const PRIORITY_CLASSES: Listed = &[
@@ -125,7 +139,11 @@ pub(super) fn columns(group: &str, resource: &str) -> (Listed, CellsOf) {
         ("", "nodes") => (NODES, node_cells),
         ("" | "events.k8s.io", "events") => (EVENTS, event_cells),
         ("", "namespaces") => (NAMESPACES, |value, now| {
-            vec![name(value), json!(text(value, &["status", "phase"])), age(value, now)]
+            vec![
+                name(value),
+                json!(text(value, &["status", "phase"])),
+                age(value, now),
+            ]
         }),
         ("", "configmaps") => (CONFIG_MAPS, |value, now| {
             let entries = size(value, &["data"]) + size(value, &["binaryData"]);
@@ -133,10 +151,19 @@ pub(super) fn columns(group: &str, resource: &str) -> (Listed, CellsOf) {
         }),
         ("", "secrets") => (SECRETS, |value, now| {
             let kind = text(value, &["type"]);
-            vec![name(value), json!(kind), json!(size(value, &["data"])), age(value, now)]
+            vec![
+                name(value),
+                json!(kind),
+                json!(size(value, &["data"])),
+                age(value, now),
+            ]
         }),
         ("coordination.k8s.io", "leases") => (LEASES, |value, now| {
-            vec![name(value), json!(text(value, &["spec", "holderIdentity"])), age(value, now)]
+            vec![
+                name(value),
+                json!(text(value, &["spec", "holderIdentity"])),
+                age(value, now),
+            ]
         }),
         ("apiextensions.k8s.io", "customresourcedefinitions") => (DEFINITIONS, |value, _| {
             vec![name(value), json!(meta::text(value, "creationTimestamp"))]
@@ -171,10 +198,12 @@ fn node_cells(node: &Value, now: Timestamp) -> Vec<Value> {
     let mut roles: Vec<&str> = labels
         .into_iter()
         .flatten()
-        .filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
-            Some(role) => Some(role),
-            None => value.as_str().filter(|_| key == "kubernetes.io/role"),
-        })
+        .filter_map(
+            |(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
+                Some(role) => Some(role),
+                None => value.as_str().filter(|_| key == "kubernetes.io/role"),
+            },
+        )
         .collect();
     roles.sort_unstable();
     let address = |kind: &str| {
@@ -208,14 +237,19 @@ fn event_cells(event: &Value, now: Timestamp) -> Vec<Value> {
     let first = time(event, &["firstTimestamp"])
         .or_else(|| time(event, &["deprecatedFirstTimestamp"]))
         .or_else(|| time(event, &["eventTime"]));
-    let last = time(event, &["lastTimestamp"]).or_else(|| time(event, &["deprecatedLastTimestamp"]));
+    let last =
+        time(event, &["lastTimestamp"]).or_else(|| time(event, &["deprecatedLastTimestamp"]));
     let series = event.get("series").filter(|series| !series.is_null());
     let last = match series {
         Some(series) => time(series, &["lastObservedTime"]),
         None => last.or(first),
     };
     let times = series.map_or_else(
-        || count(event, &["count"]).max(count(event, &["deprecatedCount"])).max(1),
+        || {
+            count(event, &["count"])
+                .max(count(event, &["deprecatedCount"]))
+                .max(1)
+        },
         |series| count(series, &["count"]),
     );
     let kind = either(&["involvedObject", "kind"], &["regarding", "kind"]).to_lowercase();
@@ -228,7 +262,10 @@ fn event_cells(event: &Value, now: Timestamp) -> Vec<Value> {
         json!(text(event, &["type"])),
         json!(text(event, &["reason"])),
         json!(target),
-        json!(either(&["involvedObject", "fieldPath"], &["regarding", "fieldPath"])),
+        json!(either(
+            &["involvedObject", "fieldPath"],
+            &["regarding", "fieldPath"]
+        )),
         json!(event_source(event)),
         json!(either(&["message"], &["note"]).trim()),
         json!(since(first)),
@@ -238,11 +275,26 @@ fn event_cells(event: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 fn event_source(event: &Value) -> String {
-    let pick = |paths: [&[&str]; 3]| paths.iter().map(|path| text(event, path)).find(|found| !found.is_empty());
-    let component =
-        pick([&["source", "component"], &["deprecatedSource", "component"], &["reportingComponent"]])
-            .or_else(|| pick([&["reportingController"], &[], &[]]))
-            .unwrap_or_default();
-    let host = pick([&["source", "host"], &["deprecatedSource", "host"], &["reportingInstance"]]);
-    host.map_or_else(|| component.to_owned(), |host| format!("{component}, {host}"))
+    let pick = |paths: [&[&str]; 3]| {
+        paths
+            .iter()
+            .map(|path| text(event, path))
+            .find(|found| !found.is_empty())
+    };
+    let component = pick([
+        &["source", "component"],
+        &["deprecatedSource", "component"],
+        &["reportingComponent"],
+    ])
+    .or_else(|| pick([&["reportingController"], &[], &[]]))
+    .unwrap_or_default();
+    let host = pick([
+        &["source", "host"],
+        &["deprecatedSource", "host"],
+        &["reportingInstance"],
+    ]);
+    host.map_or_else(
+        || component.to_owned(),
+        |host| format!("{component}, {host}"),
+    )
 }

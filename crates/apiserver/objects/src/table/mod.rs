@@ -70,30 +70,53 @@ impl Columns {
     /// Columns of a built-in resource; those without any of their own show name and age.
     pub fn builtin(resource: &GroupResource) -> Self {
         let (listed, cells) = kinds::columns(resource.group(), resource.resource());
-        let columns = listed.iter().map(|(name, kind, priority)| Column::new(name, kind, *priority)).collect();
-        Self { cells: Cells::Builtin(cells), columns }
+        let columns = listed
+            .iter()
+            .map(|(name, kind, priority)| Column::new(name, kind, *priority))
+            .collect();
+        Self {
+            cells: Cells::Builtin(cells),
+            columns,
+        }
     }
 
     /// Columns from a CRD version's `additionalPrinterColumns`; name and age if there are none.
     ///
     /// A path that cannot be read gives empty cells.
     pub fn custom(additional: &[Value]) -> Self {
-        let age = [json!({ "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp" })];
-        let additional = if additional.is_empty() { &age } else { additional };
+        let age =
+            [json!({ "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp" })];
+        let additional = if additional.is_empty() {
+            &age
+        } else {
+            additional
+        };
         let mut columns = vec![Column::new("Name", "string", 0)];
         let mut paths = Vec::new();
         for column in additional {
-            let text = |member: &str| column.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let text = |member: &str| {
+                column
+                    .get(member)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
             columns.push(Column {
                 name: text("name"),
                 kind: text("type"),
                 format: text("format"),
                 description: text("description"),
-                priority: column.get("priority").and_then(Value::as_i64).unwrap_or_default(),
+                priority: column
+                    .get("priority")
+                    .and_then(Value::as_i64)
+                    .unwrap_or_default(),
             });
             paths.push(JsonPath::parse(&text("jsonPath")));
         }
-        Self { cells: Cells::Paths(paths), columns }
+        Self {
+            cells: Cells::Paths(paths),
+            columns,
+        }
     }
 
     /// The table's `columnDefinitions`.
@@ -151,13 +174,18 @@ impl Columns {
 fn typed_cell(kind: &str, found: &Value, now: Timestamp) -> Value {
     match (kind, found) {
         ("integer", Value::Number(number)) => {
-            #[expect(clippy::cast_possible_truncation, reason = "an integer column shows the whole part")]
-            let whole = number.as_i64().or_else(|| number.as_f64().map(|float| float as i64));
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "an integer column shows the whole part"
+            )]
+            let whole = number
+                .as_i64()
+                .or_else(|| number.as_f64().map(|float| float as i64));
             json!(whole)
         }
-        ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) | ("string", Value::String(_)) => {
-            found.clone()
-        }
+        ("number", Value::Number(_))
+        | ("boolean", Value::Bool(_))
+        | ("string", Value::String(_)) => found.clone(),
         ("date", Value::String(time)) => match time.parse::<Timestamp>() {
             Ok(time) => json!(age_since(Some(time), now)),
             Err(_) => json!("<invalid>"),

@@ -22,8 +22,14 @@ pub(super) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
         Some(time) => format!("{} ({} ago)", summary.restarts, age_since(Some(time), now)),
         None => summary.restarts.to_string(),
     };
-    let ip = items(pod, &["status", "podIPs"]).first().map_or("", |ip| text(ip, &["ip"]));
-    let ip = if ip.is_empty() { text_or(pod, &["status", "podIP"], NONE) } else { ip };
+    let ip = items(pod, &["status", "podIPs"])
+        .first()
+        .map_or("", |ip| text(ip, &["ip"]));
+    let ip = if ip.is_empty() {
+        text_or(pod, &["status", "podIP"], NONE)
+    } else {
+        ip
+    };
     vec![
         name(pod),
         json!(format!("{}/{}", summary.ready, summary.total)),
@@ -51,13 +57,20 @@ fn summarize(pod: &Value) -> Summary {
     let phase = text(pod, &["status", "phase"]);
     let status_reason = text(pod, &["status", "reason"]);
     let mut summary = Summary {
-        reason: if status_reason.is_empty() { phase } else { status_reason }.to_owned(),
+        reason: if status_reason.is_empty() {
+            phase
+        } else {
+            status_reason
+        }
+        .to_owned(),
         ready: 0,
         total: items(pod, &["spec", "containers"]).len(),
         restarts: 0,
         last_restart: None,
     };
-    if condition(pod, "PodScheduled").is_some_and(|found| text(found, &["reason"]) == "SchedulingGated") {
+    if condition(pod, "PodScheduled")
+        .is_some_and(|found| text(found, &["reason"]) == "SchedulingGated")
+    {
         "SchedulingGated".clone_into(&mut summary.reason);
     }
     let sidecars: Vec<&str> = items(pod, &["spec", "initContainers"])
@@ -86,7 +99,10 @@ fn summarize(pod: &Value) -> Summary {
 /// Counts init containers up to the first that is not done; says whether there is one.
 fn add_init_containers(summary: &mut Summary, pod: &Value, sidecars: &[&str]) -> bool {
     let total = items(pod, &["spec", "initContainers"]).len();
-    for (at, status) in items(pod, &["status", "initContainerStatuses"]).iter().enumerate() {
+    for (at, status) in items(pod, &["status", "initContainerStatuses"])
+        .iter()
+        .enumerate()
+    {
         count_restarts(summary, status);
         let terminated = meta::at(status, &["state", "terminated"]);
         if terminated.is_some_and(|state| count(state, &["exitCode"]) == 0) {
@@ -99,7 +115,9 @@ fn add_init_containers(summary: &mut Summary, pod: &Value, sidecars: &[&str]) ->
         let waiting = text(status, &["state", "waiting", "reason"]);
         summary.reason = match terminated {
             Some(state) => format!("Init:{}", end_reason(state)),
-            None if !waiting.is_empty() && waiting != "PodInitializing" => format!("Init:{waiting}"),
+            None if !waiting.is_empty() && waiting != "PodInitializing" => {
+                format!("Init:{waiting}")
+            }
             None => format!("Init:{at}/{total}"),
         };
         return true;
@@ -149,7 +167,9 @@ fn end_reason(state: &Value) -> String {
 }
 
 fn condition<'a>(pod: &'a Value, kind: &str) -> Option<&'a Value> {
-    items(pod, &["status", "conditions"]).iter().find(|condition| text(condition, &["type"]) == kind)
+    items(pod, &["status", "conditions"])
+        .iter()
+        .find(|condition| text(condition, &["type"]) == kind)
 }
 
 fn readiness_gates(pod: &Value) -> String {

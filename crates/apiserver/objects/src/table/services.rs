@@ -21,13 +21,17 @@ pub(super) fn service_cells(service: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 fn external_address(service: &Value) -> String {
-    let external = || items(service, &["spec", "externalIPs"]).iter().filter_map(Value::as_str);
+    let external = || {
+        items(service, &["spec", "externalIPs"])
+            .iter()
+            .filter_map(Value::as_str)
+    };
     match text(service, &["spec", "type"]) {
         "ExternalName" => text(service, &["spec", "externalName"]).to_owned(),
         "LoadBalancer" => {
-            let ingress = items(service, &["status", "loadBalancer", "ingress"]).iter().map(|ingress| {
-                text_or(ingress, &["ip"], text(ingress, &["hostname"]))
-            });
+            let ingress = items(service, &["status", "loadBalancer", "ingress"])
+                .iter()
+                .map(|ingress| text_or(ingress, &["ip"], text(ingress, &["hostname"])));
             joined(ingress.chain(external()), "<pending>")
         }
         _ => joined(external(), NONE),
@@ -56,11 +60,19 @@ pub(super) fn endpoints_cells(endpoints: &Value, now: Timestamp) -> Vec<Value> {
             let ip = text(address, &["ip"]);
             match items(subset, &["ports"]) {
                 [] => shown.push(ip.to_owned()),
-                ports => shown.extend(ports.iter().map(|port| format!("{ip}:{}", count(port, &["port"])))),
+                ports => shown.extend(
+                    ports
+                        .iter()
+                        .map(|port| format!("{ip}:{}", count(port, &["port"]))),
+                ),
             }
         }
     }
-    vec![name(endpoints), json!(limited(&shown, NONE)), age(endpoints, now)]
+    vec![
+        name(endpoints),
+        json!(limited(&shown, NONE)),
+        age(endpoints, now),
+    ]
 }
 
 pub(super) fn slice_cells(slice: &Value, now: Timestamp) -> Vec<Value> {
@@ -86,5 +98,9 @@ pub(super) fn slice_cells(slice: &Value, now: Timestamp) -> Vec<Value> {
 fn limited(shown: &[String], missing: &str) -> String {
     let more = shown.len().saturating_sub(SHOWN);
     let text = joined(shown.iter().take(SHOWN).map(String::as_str), missing);
-    if more == 0 { text } else { format!("{text} + {more} more...") }
+    if more == 0 {
+        text
+    } else {
+        format!("{text} + {more} more...")
+    }
 }

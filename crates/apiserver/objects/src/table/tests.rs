@@ -37,11 +37,24 @@ fn rows_of_built_in_kinds_are_those_of_the_real_server() {
             .unwrap()
             .iter()
             .zip(row["cells"].as_array().unwrap())
-            .map(|(cell, wanted)| if wanted == AGE { json!(AGE) } else { cell.clone() })
+            .map(|(cell, wanted)| {
+                if wanted == AGE {
+                    json!(AGE)
+                } else {
+                    cell.clone()
+                }
+            })
             .collect();
         assert_eq!(json!(cells), row["cells"], "cells of {about}");
-        let conditions = made.get("conditions").and_then(Value::as_array).map_or(0, Vec::len);
-        assert_eq!(conditions, row["conditions"].as_array().unwrap().len(), "conditions of {about}");
+        let conditions = made
+            .get("conditions")
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len);
+        assert_eq!(
+            conditions,
+            row["conditions"].as_array().unwrap().len(),
+            "conditions of {about}"
+        );
     }
 }
 
@@ -75,7 +88,16 @@ fn restarts_tell_when_the_last_one_was() {
         }]},
     });
     let cells = Columns::builtin(&GroupResource::new("", "pods")).cells_of(&pod, now());
-    assert_eq!(cells[..5], [json!("p"), json!("1/1"), json!("Running"), json!("2 (60s ago)"), json!("60m")]);
+    assert_eq!(
+        cells[..5],
+        [
+            json!("p"),
+            json!("1/1"),
+            json!("Running"),
+            json!("2 (60s ago)"),
+            json!("60m")
+        ]
+    );
 }
 
 fn widget() -> Value {
@@ -125,7 +147,10 @@ fn columns_of_custom_kinds(#[case] kind: &str, #[case] path: &str, #[case] expec
 #[test]
 fn custom_kinds_without_columns_show_their_age() {
     let columns = Columns::custom(&[]);
-    assert_eq!(columns.cells_of(&widget(), now()), [json!("w"), json!("2m")]);
+    assert_eq!(
+        columns.cells_of(&widget(), now()),
+        [json!("w"), json!("2m")]
+    );
     assert_eq!(columns.definitions()[0]["format"], "name");
     let object = Object::from_value(&widgets(), &widget()).unwrap();
     assert_eq!(columns.cells(&object, now()).len(), 2);

@@ -42,26 +42,53 @@ pub(super) fn revision_cells(revision: &Value, now: Timestamp) -> Vec<Value> {
     let controller = items(revision, &["metadata", "ownerReferences"])
         .iter()
         .find(|owner| flag(owner, &["controller"]))
-        .map_or_else(|| NONE.to_owned(), |owner| {
-            let group = text(owner, &["apiVersion"]).split_once('/').map_or("", |(group, _)| group);
-            let kind = text(owner, &["kind"]);
-            let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
-            format!("{}/{}", kind.to_lowercase(), text(owner, &["name"]))
-        });
-    vec![name(revision), json!(controller), json!(count(revision, &["revision"])), age(revision, now)]
+        .map_or_else(
+            || NONE.to_owned(),
+            |owner| {
+                let group = text(owner, &["apiVersion"])
+                    .split_once('/')
+                    .map_or("", |(group, _)| group);
+                let kind = text(owner, &["kind"]);
+                let kind = if group.is_empty() {
+                    kind.to_owned()
+                } else {
+                    format!("{kind}.{group}")
+                };
+                format!("{}/{}", kind.to_lowercase(), text(owner, &["name"]))
+            },
+        );
+    vec![
+        name(revision),
+        json!(controller),
+        json!(count(revision, &["revision"])),
+        age(revision, now),
+    ]
 }
 
 fn desired(workload: &Value) -> i64 {
-    meta::at(workload, &["spec", "replicas"]).and_then(Value::as_i64).unwrap_or(1)
+    meta::at(workload, &["spec", "replicas"])
+        .and_then(Value::as_i64)
+        .unwrap_or(1)
 }
 
 fn ready_of_desired(workload: &Value) -> String {
-    format!("{}/{}", count(workload, &["status", "readyReplicas"]), desired(workload))
+    format!(
+        "{}/{}",
+        count(workload, &["status", "readyReplicas"]),
+        desired(workload)
+    )
 }
 
 /// Names and images of the template's containers.
 fn container_cells(workload: &Value) -> [Value; 2] {
     let containers = items(workload, &["spec", "template", "spec", "containers"]);
-    let listed = |member: &str| json!(joined(containers.iter().map(|container| text(container, &[member])), ""));
+    let listed = |member: &str| {
+        json!(joined(
+            containers
+                .iter()
+                .map(|container| text(container, &[member])),
+            ""
+        ))
+    };
     [listed("name"), listed("image")]
 }

@@ -22,16 +22,29 @@ pub(super) fn faults(resource: &Resource, object: &Value) -> Vec<Fault> {
     if !prefix.is_empty() {
         let path = at.field("generateName");
         let texts = rule.faults(prefix, true);
-        faults.extend(texts.into_iter().map(|text| Fault::invalid(path.clone(), prefix, text)));
+        faults.extend(
+            texts
+                .into_iter()
+                .map(|text| Fault::invalid(path.clone(), prefix, text)),
+        );
     }
     let name = meta::text(object, "name");
     if name.is_empty() {
-        faults.push(Fault::required(at.field("name"), "name or generateName is required"));
+        faults.push(Fault::required(
+            at.field("name"),
+            "name or generateName is required",
+        ));
     } else {
         let texts = rule.faults(name, false);
-        faults.extend(texts.into_iter().map(|text| Fault::invalid(at.field("name"), name, text)));
+        faults.extend(
+            texts
+                .into_iter()
+                .map(|text| Fault::invalid(at.field("name"), name, text)),
+        );
     }
-    let Some(metadata) = meta::of(object) else { return faults };
+    let Some(metadata) = meta::of(object) else {
+        return faults;
+    };
     faults.extend(label_faults(metadata, &at));
     faults.extend(annotation_faults(metadata, &at));
     faults.extend(owner_faults(metadata, &at));
@@ -41,8 +54,15 @@ pub(super) fn faults(resource: &Resource, object: &Value) -> Vec<Fault> {
     faults
 }
 
-fn entries<'a>(metadata: &'a Map<String, Value>, member: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
-    metadata.get(member).and_then(Value::as_object).into_iter().flatten()
+fn entries<'a>(
+    metadata: &'a Map<String, Value>,
+    member: &str,
+) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    metadata
+        .get(member)
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
 }
 
 fn label_faults(metadata: &Map<String, Value>, at: &FieldPath) -> Vec<Fault> {
@@ -81,8 +101,18 @@ fn owner_faults(metadata: &Map<String, Value>, at: &FieldPath) -> Vec<Fault> {
     let path = at.field("ownerReferences");
     let mut faults = Vec::new();
     let mut controller: Option<String> = None;
-    for owner in metadata.get("ownerReferences").and_then(Value::as_array).into_iter().flatten() {
-        let text = |member: &str| owner.get(member).and_then(Value::as_str).unwrap_or_default();
+    for owner in metadata
+        .get("ownerReferences")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let text = |member: &str| {
+            owner
+                .get(member)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         for (member, rule) in [
             ("apiVersion", "version must not be empty"),
             ("kind", "must not be empty"),
@@ -94,7 +124,11 @@ fn owner_faults(metadata: &Map<String, Value>, at: &FieldPath) -> Vec<Fault> {
             }
         }
         if text("apiVersion") == "v1" && text("kind") == "Event" {
-            faults.push(Fault::invalid(path.clone(), owner.clone(), "/v1, Kind=Event is disallowed from being an owner"));
+            faults.push(Fault::invalid(
+                path.clone(),
+                owner.clone(),
+                "/v1, Kind=Event is disallowed from being an owner",
+            ));
         }
         if owner.get("controller").and_then(Value::as_bool) == Some(true) {
             let name = text("name");
@@ -133,7 +167,11 @@ fn finalizer_faults(metadata: &Map<String, Value>, at: &FieldPath, core: bool) -
     }
     if held.contains(&"orphan") && held.contains(&"foregroundDeletion") {
         let value = Value::from(held.clone());
-        faults.push(Fault::invalid(path, value, "finalizer orphan and foregroundDeletion cannot be both set"));
+        faults.push(Fault::invalid(
+            path,
+            value,
+            "finalizer orphan and foregroundDeletion cannot be both set",
+        ));
     }
     faults
 }
@@ -144,8 +182,10 @@ pub(super) fn change_faults(old: &Value, new: &Value) -> Vec<Fault> {
         return Vec::new();
     }
     let before = meta::finalizers(old);
-    let added: Vec<&str> =
-        meta::finalizers(new).into_iter().filter(|finalizer| !before.contains(finalizer)).collect();
+    let added: Vec<&str> = meta::finalizers(new)
+        .into_iter()
+        .filter(|finalizer| !before.contains(finalizer))
+        .collect();
     if added.is_empty() {
         return Vec::new();
     }
@@ -154,5 +194,8 @@ pub(super) fn change_faults(old: &Value, new: &Value) -> Vec<Fault> {
         "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
         listed.join(", ")
     );
-    vec![Fault::forbidden(FieldPath::new("metadata.finalizers"), rule)]
+    vec![Fault::forbidden(
+        FieldPath::new("metadata.finalizers"),
+        rule,
+    )]
 }

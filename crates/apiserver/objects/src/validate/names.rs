@@ -62,12 +62,16 @@ fn shaped(text: &str, edge: impl Fn(u8) -> bool, inner: impl Fn(u8) -> bool) -> 
     match bytes {
         [] => false,
         [only] => edge(*only),
-        [first, middle @ .., last] => edge(*first) && edge(*last) && middle.iter().all(|byte| inner(*byte)),
+        [first, middle @ .., last] => {
+            edge(*first) && edge(*last) && middle.iter().all(|byte| inner(*byte))
+        }
     }
 }
 
 fn is_label(text: &str) -> bool {
-    shaped(text, is_lower_alnum, |byte| is_lower_alnum(byte) || byte == b'-')
+    shaped(text, is_lower_alnum, |byte| {
+        is_lower_alnum(byte) || byte == b'-'
+    })
 }
 
 fn is_qualified_part(text: &str) -> bool {
@@ -88,7 +92,13 @@ fn checked(text: &str, limit: usize, unit: &str, fits: bool, rule: &str) -> Vec<
 
 /// Rules of a DNS subdomain.
 pub fn subdomain(text: &str) -> Vec<String> {
-    checked(text, 253, "characters", text.split('.').all(is_label), SUBDOMAIN)
+    checked(
+        text,
+        253,
+        "characters",
+        text.split('.').all(is_label),
+        SUBDOMAIN,
+    )
 }
 
 /// Rules of a DNS label.
@@ -103,7 +113,11 @@ fn path_segment(text: &str) -> Vec<String> {
     if text == "." || text == ".." {
         return vec![format!("may not be '{text}'")];
     }
-    ["/", "%"].iter().filter(|part| text.contains(**part)).map(|part| format!("may not contain '{part}'")).collect()
+    ["/", "%"]
+        .iter()
+        .filter(|part| text.contains(**part))
+        .map(|part| format!("may not contain '{part}'"))
+        .collect()
 }
 
 /// Rules of label and annotation keys and of finalizers: a name with an optional DNS prefix.
@@ -116,7 +130,11 @@ pub fn qualified_name(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 faults.push("prefix part must be non-empty".to_owned());
             } else {
-                faults.extend(subdomain(prefix).into_iter().map(|fault| format!("prefix part {fault}")));
+                faults.extend(
+                    subdomain(prefix)
+                        .into_iter()
+                        .map(|fault| format!("prefix part {fault}")),
+                );
             }
             *name
         }
@@ -139,5 +157,11 @@ pub fn qualified_name(text: &str) -> Vec<String> {
 
 /// Rules of label values.
 pub fn label_value(text: &str) -> Vec<String> {
-    checked(text, 63, "bytes", text.is_empty() || is_qualified_part(text), LABEL_VALUE)
+    checked(
+        text,
+        63,
+        "bytes",
+        text.is_empty() || is_qualified_part(text),
+        LABEL_VALUE,
+    )
 }

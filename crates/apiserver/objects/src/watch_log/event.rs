@@ -46,7 +46,10 @@ impl WatchEventType {
 impl WatchEvent {
     /// An object the watch has not seen yet.
     pub fn added(object: Arc<Object>) -> Self {
-        Self { kind: WatchEventType::Added, object }
+        Self {
+            kind: WatchEventType::Added,
+            object,
+        }
     }
 
     /// What `change` means to a watch; `None` if it does not concern it.
@@ -54,7 +57,11 @@ impl WatchEvent {
         if change.resource != query.resource {
             return None;
         }
-        if query.namespace.as_ref().is_some_and(|namespace| namespace != change.object.namespace()) {
+        if query
+            .namespace
+            .as_ref()
+            .is_some_and(|namespace| namespace != change.object.namespace())
+        {
             return None;
         }
         let matches =
@@ -71,7 +78,10 @@ impl WatchEvent {
             (true, false) => {
                 // The watch is told the last state it could see, at the version it left.
                 let last = change.previous.as_ref()?;
-                (WatchEventType::Deleted, Arc::new(last.at_version(change.version)))
+                (
+                    WatchEventType::Deleted,
+                    Arc::new(last.at_version(change.version)),
+                )
             }
         };
         Some(Self { kind, object })

@@ -35,7 +35,10 @@ pub struct LogLimits {
 
 impl Default for LogLimits {
     fn default() -> Self {
-        Self { changes: 16_384, bytes: 32 << 20 }
+        Self {
+            changes: 16_384,
+            bytes: 32 << 20,
+        }
     }
 }
 
@@ -95,7 +98,11 @@ pub struct WatchBatch {
 
 impl WatchLog {
     pub(crate) fn new(limits: LogLimits, compacted: u64) -> Self {
-        Self { limits, compacted, ..Self::default() }
+        Self {
+            limits,
+            compacted,
+            ..Self::default()
+        }
     }
 
     /// Versions up to this one cannot be continued from any more (the version itself can).
@@ -126,7 +133,9 @@ impl WatchLog {
                 continue_token: None,
             });
         }
-        let start = self.changes.partition_point(|change| change.version <= version);
+        let start = self
+            .changes
+            .partition_point(|change| change.version <= version);
         Ok(self.changes.range(start..))
     }
 
@@ -142,14 +151,20 @@ impl WatchLog {
 
     /// Forgets changes up to `version`, as a compaction does.
     pub fn compact_through(&mut self, version: u64) {
-        while self.changes.front().is_some_and(|change| change.version <= version) {
+        while self
+            .changes
+            .front()
+            .is_some_and(|change| change.version <= version)
+        {
             self.drop_oldest();
         }
         self.compacted = self.compacted.max(version);
     }
 
     fn drop_oldest(&mut self) -> bool {
-        let Some(change) = self.changes.pop_front() else { return false };
+        let Some(change) = self.changes.pop_front() else {
+            return false;
+        };
         self.bytes = self.bytes.saturating_sub(change.object.footprint());
         self.compacted = change.version;
         true
@@ -168,14 +183,29 @@ impl RawListOptions {
             resource: resource.group_resource.clone(),
             namespace: namespace.map(str::to_owned),
             labels: LabelSelector::parse(self.label_selector.as_deref().unwrap_or_default())?,
-            fields: FieldSelector::parse(self.field_selector.as_deref().unwrap_or_default(), resource)?,
+            fields: FieldSelector::parse(
+                self.field_selector.as_deref().unwrap_or_default(),
+                resource,
+            )?,
         };
         let version = self.version_number()?;
         let start = match (self.send_initial_events, version) {
-            (Some(true), after) => WatchStart { after, initial: InitialEvents::SendAndMark },
-            (Some(false), None | Some(0)) => WatchStart { after: None, initial: InitialEvents::Skip },
-            (None, None | Some(0)) => WatchStart { after: None, initial: InitialEvents::Send },
-            (_, after) => WatchStart { after, initial: InitialEvents::Skip },
+            (Some(true), after) => WatchStart {
+                after,
+                initial: InitialEvents::SendAndMark,
+            },
+            (Some(false), None | Some(0)) => WatchStart {
+                after: None,
+                initial: InitialEvents::Skip,
+            },
+            (None, None | Some(0)) => WatchStart {
+                after: None,
+                initial: InitialEvents::Send,
+            },
+            (_, after) => WatchStart {
+                after,
+                initial: InitialEvents::Skip,
+            },
         };
         Ok((query, start))
     }
@@ -183,7 +213,11 @@ impl RawListOptions {
 
 impl Store {
     /// The first events of a watch.
-    pub fn start_watch(&self, query: &WatchQuery, start: WatchStart) -> Result<WatchBatch, ApiError> {
+    pub fn start_watch(
+        &self,
+        query: &WatchQuery,
+        start: WatchStart,
+    ) -> Result<WatchBatch, ApiError> {
         if start.initial == InitialEvents::Skip {
             return self.poll_watch(query, start.after.unwrap_or(self.version()));
         }
@@ -191,7 +225,9 @@ impl Store {
             namespace: query.namespace.clone(),
             labels: query.labels.clone(),
             fields: query.fields.clone(),
-            version: start.after.map_or(VersionRule::Latest, VersionRule::NotOlderThan),
+            version: start
+                .after
+                .map_or(VersionRule::Latest, VersionRule::NotOlderThan),
             ..ListQuery::default()
         };
         let page = self.list(&query.resource, &list)?;
@@ -209,6 +245,10 @@ impl Store {
             .since(cursor)?
             .filter_map(|change| WatchEvent::of_change(change, query))
             .collect();
-        Ok(WatchBatch { events, cursor: cursor.max(self.version()), marks_initial_end: false })
+        Ok(WatchBatch {
+            events,
+            cursor: cursor.max(self.version()),
+            marks_initial_end: false,
+        })
     }
 }

@@ -19,12 +19,18 @@ fn query(labels: &str) -> WatchQuery {
 }
 
 fn told(batch: &WatchBatch) -> Vec<(&'static str, &str)> {
-    batch.events.iter().map(|event| (event.kind.word(), event.object.name())).collect()
+    batch
+        .events
+        .iter()
+        .map(|event| (event.kind.word(), event.object.name()))
+        .collect()
 }
 
 fn switch(bench: &mut Bench, name: &str, on: &str) {
     let edit = |object: &mut serde_json::Value| object["metadata"]["labels"]["on"] = json!(on);
-    bench.edit(&config_maps(), ("a", name), Part::Main, edit).unwrap();
+    bench
+        .edit(&config_maps(), ("a", name), Part::Main, edit)
+        .unwrap();
 }
 
 #[test]
@@ -36,17 +42,38 @@ fn selectors_turn_changes_into_comings_and_goings() {
     switch(&mut bench, "m", "maybe");
     switch(&mut bench, "m", "yes");
     bench.create(&config_maps(), "b", map("elsewhere")).unwrap();
-    bench.delete(&config_maps(), ("a", "m"), DeleteOptions::default()).unwrap();
+    bench
+        .delete(&config_maps(), ("a", "m"), DeleteOptions::default())
+        .unwrap();
 
     let batch = bench.store.poll_watch(&query("on=yes"), start).unwrap();
-    assert_eq!(told(&batch), [("ADDED", "m"), ("DELETED", "m"), ("ADDED", "m"), ("DELETED", "m")]);
+    assert_eq!(
+        told(&batch),
+        [
+            ("ADDED", "m"),
+            ("DELETED", "m"),
+            ("ADDED", "m"),
+            ("DELETED", "m")
+        ]
+    );
     let lost = batch.events[1].object.value();
-    assert_eq!(lost["metadata"]["labels"]["on"], "yes", "the last state the watch could see");
-    assert_eq!(batch.events[1].object.version(), start + 2, "at the version it went out of sight");
+    assert_eq!(
+        lost["metadata"]["labels"]["on"], "yes",
+        "the last state the watch could see"
+    );
+    assert_eq!(
+        batch.events[1].object.version(),
+        start + 2,
+        "at the version it went out of sight"
+    );
 
     let all = bench.store.poll_watch(&query(""), start).unwrap();
     assert_eq!(told(&all).len(), 5);
-    assert_eq!(all.events[4].object.version(), bench.store.version(), "a deletion has a version of its own");
+    assert_eq!(
+        all.events[4].object.version(),
+        bench.store.version(),
+        "a deletion has a version of its own"
+    );
 }
 
 #[rstest]
@@ -56,14 +83,28 @@ fn a_slow_watch_is_cut(#[case] limits: LogLimits) {
     let mut bench = Bench::with_limits(limits);
     let slow = bench.store.version();
     for at in 0..10 {
-        bench.create(&config_maps(), "a", map(&format!("m{at}"))).unwrap();
+        bench
+            .create(&config_maps(), "a", map(&format!("m{at}")))
+            .unwrap();
     }
     assert!(bench.store.log().len() <= 3 || bench.store.log().bytes() <= 1_500);
     let error = bench.store.poll_watch(&query(""), slow).unwrap_err();
     assert_eq!(error.code_and_reason(), (410, "Expired"));
-    assert!(error.to_string().starts_with("too old resource version: 2 ("), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("too old resource version: 2 ("),
+        "{error}"
+    );
     let fresh = bench.store.log().compacted();
-    assert!(!bench.store.poll_watch(&query(""), fresh).unwrap().events.is_empty());
+    assert!(
+        !bench
+            .store
+            .poll_watch(&query(""), fresh)
+            .unwrap()
+            .events
+            .is_empty()
+    );
 }
 
 fn start(raw: &RawListOptions) -> WatchStart {
@@ -72,39 +113,81 @@ fn start(raw: &RawListOptions) -> WatchStart {
 
 #[test]
 fn options_choose_where_a_watch_begins() {
-    let version = |version: &str| RawListOptions { resource_version: Some(version.to_owned()), ..RawListOptions::default() };
+    let version = |version: &str| RawListOptions {
+        resource_version: Some(version.to_owned()),
+        ..RawListOptions::default()
+    };
     let streaming = |send: bool, at: &str| RawListOptions {
         send_initial_events: Some(send),
         resource_version_match: Some("NotOlderThan".to_owned()),
         ..version(at)
     };
     let begins = |raw: &RawListOptions| (start(raw).after, start(raw).initial);
-    assert_eq!(begins(&RawListOptions::default()), (None, InitialEvents::Send));
+    assert_eq!(
+        begins(&RawListOptions::default()),
+        (None, InitialEvents::Send)
+    );
     assert_eq!(begins(&version("0")), (None, InitialEvents::Send));
     assert_eq!(begins(&version("7")), (Some(7), InitialEvents::Skip));
-    assert_eq!(begins(&streaming(true, "")), (None, InitialEvents::SendAndMark));
-    assert_eq!(begins(&streaming(true, "7")), (Some(7), InitialEvents::SendAndMark));
+    assert_eq!(
+        begins(&streaming(true, "")),
+        (None, InitialEvents::SendAndMark)
+    );
+    assert_eq!(
+        begins(&streaming(true, "7")),
+        (Some(7), InitialEvents::SendAndMark)
+    );
     assert_eq!(begins(&streaming(false, "0")), (None, InitialEvents::Skip));
-    assert_eq!(begins(&streaming(false, "7")), (Some(7), InitialEvents::Skip));
+    assert_eq!(
+        begins(&streaming(false, "7")),
+        (Some(7), InitialEvents::Skip)
+    );
 
-    let unmatched = RawListOptions { send_initial_events: Some(true), ..RawListOptions::default() };
-    assert_eq!(unmatched.watch_query(&config_maps(), None).unwrap_err().code(), 422);
-    let stray = RawListOptions { resource_version_match: Some("Exact".to_owned()), ..version("1") };
-    assert_eq!(stray.watch_query(&config_maps(), None).unwrap_err().code(), 422);
+    let unmatched = RawListOptions {
+        send_initial_events: Some(true),
+        ..RawListOptions::default()
+    };
+    assert_eq!(
+        unmatched
+            .watch_query(&config_maps(), None)
+            .unwrap_err()
+            .code(),
+        422
+    );
+    let stray = RawListOptions {
+        resource_version_match: Some("Exact".to_owned()),
+        ..version("1")
+    };
+    assert_eq!(
+        stray.watch_query(&config_maps(), None).unwrap_err().code(),
+        422
+    );
 }
 
 #[test]
 fn a_streamed_list_is_marked_as_complete() {
     let mut bench = Bench::new();
     bench.create(&config_maps(), "a", map("m")).unwrap();
-    let from = WatchStart { after: None, initial: InitialEvents::SendAndMark };
+    let from = WatchStart {
+        after: None,
+        initial: InitialEvents::SendAndMark,
+    };
     let batch = bench.store.start_watch(&query(""), from).unwrap();
     assert_eq!(told(&batch), [("ADDED", "m")]);
     assert!(batch.marks_initial_end);
     let mark = bookmark("v1", "ConfigMap", batch.cursor, true);
-    assert_eq!(mark["metadata"]["annotations"], json!({"k8s.io/initial-events-end": "true"}));
-    assert_eq!(mark["metadata"]["resourceVersion"], batch.cursor.to_string());
-    assert_eq!(bookmark("v1", "ConfigMap", 5, false)["metadata"]["annotations"], json!(null));
+    assert_eq!(
+        mark["metadata"]["annotations"],
+        json!({"k8s.io/initial-events-end": "true"})
+    );
+    assert_eq!(
+        mark["metadata"]["resourceVersion"],
+        batch.cursor.to_string()
+    );
+    assert_eq!(
+        bookmark("v1", "ConfigMap", 5, false)["metadata"]["annotations"],
+        json!(null)
+    );
 }
 
 #[test]
@@ -120,7 +203,13 @@ fn an_event_is_one_line_of_json() {
     let mut bench = Bench::new();
     let planned = bench.create(&config_maps(), "a", map("m")).unwrap();
     let line = WatchEvent::added(planned.object.clone()).line();
-    assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+    assert_eq!(
+        line.iter().position(|byte| *byte == b'\n'),
+        Some(line.len() - 1)
+    );
     let event: serde_json::Value = serde_json::from_slice(&line).unwrap();
-    assert_eq!(event, json!({"type": "ADDED", "object": planned.object.value()}));
+    assert_eq!(
+        event,
+        json!({"type": "ADDED", "object": planned.object.value()})
+    );
 }

@@ -14,8 +14,17 @@ const ATTEMPTS: u64 = 8;
 
 impl Store {
     /// Plans to store a new object.
-    pub fn plan_create(&self, resource: &Resource, create: Create<'_>) -> Result<Planned, ApiError> {
-        let Create { namespace, mut object, author, admit } = create;
+    pub fn plan_create(
+        &self,
+        resource: &Resource,
+        create: Create<'_>,
+    ) -> Result<Planned, ApiError> {
+        let Create {
+            namespace,
+            mut object,
+            author,
+            admit,
+        } = create;
         if !object.is_object() {
             return Err(ApiError::bad_request("the body is not an object"));
         }
@@ -30,13 +39,27 @@ impl Store {
         meta::drop_empty(&mut object);
         strategy::prepare_create(resource, &mut object);
         meta::set(&mut object, "uid", json!(author.uid));
-        meta::set(&mut object, "creationTimestamp", json!(meta::time_text(author.now)));
+        meta::set(
+            &mut object,
+            "creationTimestamp",
+            json!(meta::time_text(author.now)),
+        );
         strategy::label_namespace(resource, &mut object);
-        admit(Review { old: None, new: &mut object })?;
+        admit(Review {
+            old: None,
+            new: &mut object,
+        })?;
         validate::new_object(resource, &object)?;
-        if self.get(&resource.group_resource, namespace, &name).is_some() {
+        if self
+            .get(&resource.group_resource, namespace, &name)
+            .is_some()
+        {
             let resource = resource.group_resource.clone();
-            return Err(ApiError::AlreadyExists { resource, name, generated });
+            return Err(ApiError::AlreadyExists {
+                resource,
+                name,
+                generated,
+            });
         }
         author.track(resource, None, &mut object, Part::Main);
         strategy::hold_namespace(resource, &mut object);
@@ -44,12 +67,21 @@ impl Store {
     }
 
     /// Draws a name if only a prefix is given; says whether it did.
-    fn settle_name(&self, resource: &Resource, namespace: &str, seed: u64, object: &mut Value) -> bool {
+    fn settle_name(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        seed: u64,
+        object: &mut Value,
+    ) -> bool {
         let prefix = meta::text(object, "generateName").to_owned();
         if prefix.is_empty() || !meta::text(object, "name").is_empty() {
             return false;
         }
-        let free = |name: &String| self.get(&resource.group_resource, namespace, name).is_none();
+        let free = |name: &String| {
+            self.get(&resource.group_resource, namespace, name)
+                .is_none()
+        };
         let name = (0..ATTEMPTS)
             .map(|attempt| names::generated(&prefix, seed, attempt))
             .find(free)
@@ -59,7 +91,12 @@ impl Store {
     }
 
     /// The namespace must exist and not be on its way out.
-    fn check_namespace(&self, resource: &Resource, namespace: &str, name: &str) -> Result<(), ApiError> {
+    fn check_namespace(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), ApiError> {
         if !resource.is_namespaced() || resource.removal == Removal::NamespaceFinalizers {
             return Ok(());
         }

@@ -42,7 +42,10 @@ impl DeleteOptions {
     /// Reads a `DeleteOptions` object.
     pub fn from_value(value: &Value) -> Result<Self, ApiError> {
         let text = |path: &[&str]| {
-            meta::at(value, path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+            meta::at(value, path)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
         };
         let orphan = value.get("orphanDependents").and_then(Value::as_bool);
         let policy = text(&["propagationPolicy"]);
@@ -62,7 +65,10 @@ impl DeleteOptions {
             uid: text(&["preconditions", "uid"]),
             resource_version: text(&["preconditions", "resourceVersion"]),
             propagation,
-            dry_run: value.get("dryRun").and_then(Value::as_array).is_some_and(|list| !list.is_empty()),
+            dry_run: value
+                .get("dryRun")
+                .and_then(Value::as_array)
+                .is_some_and(|list| !list.is_empty()),
         })
     }
 }
@@ -100,7 +106,11 @@ enum Grace {
 
 impl Store {
     /// Plans to delete an object, or to mark it as being deleted.
-    pub fn plan_delete(&self, resource: &Resource, delete: &Delete<'_>) -> Result<Planned, ApiError> {
+    pub fn plan_delete(
+        &self,
+        resource: &Resource,
+        delete: &Delete<'_>,
+    ) -> Result<Planned, ApiError> {
         let stored = self.fetch(&resource.group_resource, delete.namespace, delete.name)?;
         check_preconditions(resource, stored, &delete.options)?;
         let old = stored.value();
@@ -112,7 +122,10 @@ impl Store {
             Removal::NamespaceFinalizers | Removal::Immediate => Grace::NotApplicable,
         };
         if let Grace::Pending = grace {
-            return Ok(Planned { outcome: Outcome::Deleting, ..Planned::unchanged(stored) });
+            return Ok(Planned {
+                outcome: Outcome::Deleting,
+                ..Planned::unchanged(stored)
+            });
         }
         let mut new = old.clone();
         let finalizers = finalizers_for(&old, delete.options.propagation);
@@ -134,7 +147,10 @@ impl Store {
             return self.plan_put(resource, new, Some(stored), Outcome::Deleted);
         }
         if new == old {
-            return Ok(Planned { outcome: Outcome::Deleting, ..Planned::unchanged(stored) });
+            return Ok(Planned {
+                outcome: Outcome::Deleting,
+                ..Planned::unchanged(stored)
+            });
         }
         self.plan_put(resource, new, Some(stored), Outcome::Deleting)
     }
@@ -154,14 +170,21 @@ impl Store {
         let finalizers = finalizers_for(old, delete.options.propagation);
         meta::set_finalizers(&mut new, &finalizers);
         if !meta::is_deleting(old) {
-            meta::set(&mut new, "deletionTimestamp", json!(meta::time_text(delete.now)));
+            meta::set(
+                &mut new,
+                "deletionTimestamp",
+                json!(meta::time_text(delete.now)),
+            );
             new["status"]["phase"] = json!("Terminating");
         }
         if !held_by_spec && finalizers.is_empty() {
             return self.plan_put(resource, new, Some(stored), Outcome::Deleted);
         }
         if new == *old {
-            return Ok(Planned { outcome: Outcome::Deleting, ..Planned::unchanged(stored) });
+            return Ok(Planned {
+                outcome: Outcome::Deleting,
+                ..Planned::unchanged(stored)
+            });
         }
         self.plan_put(resource, new, Some(stored), Outcome::Deleting)
     }
@@ -170,7 +193,8 @@ impl Store {
 /// Sets the end of the object; the first time counts as a change of what is wanted.
 fn mark(object: &mut Value, time: Timestamp, seconds: i64) {
     if !meta::is_deleting(object)
-        && let Some(generation) = meta::integer(object, "generation").filter(|generation| *generation > 0)
+        && let Some(generation) =
+            meta::integer(object, "generation").filter(|generation| *generation > 0)
     {
         meta::set(object, "generation", json!(generation + 1));
     }
@@ -194,7 +218,11 @@ fn check_preconditions(
         return Err(ApiError::conflict(&named, stored.name(), message));
     }
     let current = stored.version().to_string();
-    if let Some(version) = options.resource_version.as_ref().filter(|version| **version != current) {
+    if let Some(version) = options
+        .resource_version
+        .as_ref()
+        .filter(|version| **version != current)
+    {
         let message = format!(
             "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in \
              record ({current}). The object might have been modified"
@@ -213,21 +241,37 @@ fn pod_grace(pod: &Value, delete: &Delete<'_>) -> Grace {
             return Grace::NotApplicable;
         };
         // A grace period may only be shortened.
-        let Some(seconds) = asked.filter(|seconds| *seconds < granted) else { return Grace::Pending };
-        let end = meta::text(pod, "deletionTimestamp").parse::<Timestamp>().unwrap_or(delete.now);
-        let start = end.saturating_sub(SignedDuration::from_secs(granted)).unwrap_or(end);
+        let Some(seconds) = asked.filter(|seconds| *seconds < granted) else {
+            return Grace::Pending;
+        };
+        let end = meta::text(pod, "deletionTimestamp")
+            .parse::<Timestamp>()
+            .unwrap_or(delete.now);
+        let start = end
+            .saturating_sub(SignedDuration::from_secs(granted))
+            .unwrap_or(end);
         return Grace::Until(later(start, seconds), seconds);
     }
     let own = meta::at(pod, &["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
-    let unbound = meta::at(pod, &["spec", "nodeName"]).and_then(Value::as_str).unwrap_or_default().is_empty();
-    let phase = meta::at(pod, &["status", "phase"]).and_then(Value::as_str).unwrap_or_default();
+    let unbound = meta::at(pod, &["spec", "nodeName"])
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .is_empty();
+    let phase = meta::at(pod, &["status", "phase"])
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let finished = matches!(phase, "Succeeded" | "Failed");
-    let seconds = if unbound || finished { 0 } else { asked.or(own).map_or(0, floor) };
+    let seconds = if unbound || finished {
+        0
+    } else {
+        asked.or(own).map_or(0, floor)
+    };
     Grace::Until(later(delete.now, seconds), seconds)
 }
 
 fn later(time: Timestamp, seconds: i64) -> Timestamp {
-    time.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(time)
+    time.saturating_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(time)
 }
 
 /// The finalizers after the propagation policy had its say.
@@ -240,7 +284,9 @@ fn finalizers_for(object: &Value, propagation: Option<Propagation>) -> Vec<Strin
         Some(Propagation::Background) => (false, false),
         None => (has(ORPHAN), has(FOREGROUND)),
     };
-    let others = present.iter().filter(|held| **held != ORPHAN && **held != FOREGROUND);
+    let others = present
+        .iter()
+        .filter(|held| **held != ORPHAN && **held != FOREGROUND);
     let mut finalizers: Vec<String> = others.map(|held| (*held).to_owned()).collect();
     if orphan {
         finalizers.push(ORPHAN.to_owned());

@@ -187,7 +187,12 @@ pub struct Delete<'a> {
 impl Author<'_> {
     /// The server itself: makes nothing new and leaves no trace in managed fields.
     pub fn server(now: Timestamp) -> Self {
-        Self { now, uid: "", seed: 0, tracking: None }
+        Self {
+            now,
+            uid: "",
+            seed: 0,
+            tracking: None,
+        }
     }
 
     fn track(&self, resource: &Resource, live: Option<&Value>, new: &mut Value, part: Part<'_>) {
@@ -205,6 +210,11 @@ impl Author<'_> {
 }
 
 impl<'a> Part<'a> {
+    /// True for the object itself rather than a subresource.
+    pub fn is_main(self) -> bool {
+        self == Self::Main
+    }
+
     /// The subresource's name; empty for the main one.
     pub fn subresource(self) -> &'a str {
         match self {
@@ -217,11 +227,19 @@ impl<'a> Part<'a> {
 
 impl Planned {
     fn one(outcome: Outcome, change: Change) -> Self {
-        Self { outcome, object: change.object.clone(), changes: vec![change] }
+        Self {
+            outcome,
+            object: change.object.clone(),
+            changes: vec![change],
+        }
     }
 
     fn unchanged(object: &Arc<Object>) -> Self {
-        Self { outcome: Outcome::Unchanged, object: object.clone(), changes: Vec::new() }
+        Self {
+            outcome: Outcome::Unchanged,
+            object: object.clone(),
+            changes: Vec::new(),
+        }
     }
 }
 
@@ -235,7 +253,11 @@ impl Store {
         outcome: Outcome,
     ) -> Result<Planned, ApiError> {
         let version = self.version() + 1;
-        meta::set(&mut value, "resourceVersion", Value::String(version.to_string()));
+        meta::set(
+            &mut value,
+            "resourceVersion",
+            Value::String(version.to_string()),
+        );
         let kind = match (previous, outcome) {
             (None, _) => ChangeKind::Added,
             (Some(_), Outcome::Deleted) => ChangeKind::Deleted,

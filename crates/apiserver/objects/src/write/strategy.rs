@@ -7,16 +7,28 @@ use crate::meta;
 use crate::resource::{GenerationRule, Removal, Resource};
 
 /// Metadata that only the server writes.
-const SYSTEM: [&str; 5] =
-    ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"];
+const SYSTEM: [&str; 5] = [
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+];
 
 /// Resets what a new object may not bring along.
 pub(super) fn prepare_create(resource: &Resource, object: &mut Value) {
-    for member in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+    for member in [
+        "selfLink",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+    ] {
         meta::set(object, member, Value::Null);
     }
     let keeps_status = !resource.status || resource.group_resource.to_string() == "nodes";
-    let Some(members) = object.as_object_mut() else { return };
+    let Some(members) = object.as_object_mut() else {
+        return;
+    };
     if !keeps_status {
         members.remove("status");
     }
@@ -61,21 +73,32 @@ pub(super) fn label_namespace(resource: &Resource, object: &mut Value) {
     }
     let name = meta::text(object, "name").to_owned();
     if let Some(meta) = meta::of_mut(object)
-        && let Some(labels) = meta.entry("labels").or_insert_with(|| json!({})).as_object_mut()
+        && let Some(labels) = meta
+            .entry("labels")
+            .or_insert_with(|| json!({}))
+            .as_object_mut()
     {
         labels.insert("kubernetes.io/metadata.name".into(), Value::String(name));
     }
 }
 
 /// The object to be stored: `new` where the request may write, `old` elsewhere.
-pub(super) fn prepare_update(resource: &Resource, part: Part<'_>, old: &Value, new: Value) -> Value {
+pub(super) fn prepare_update(
+    resource: &Resource,
+    part: Part<'_>,
+    old: &Value,
+    new: Value,
+) -> Value {
     let mut merged = match part {
         Part::Main if resource.status => with_member(new, "status", old.get("status")),
         Part::Main | Part::Whole(_) => new,
         Part::Status => status_update(resource, old, &new),
     };
     for member in SYSTEM {
-        let kept = meta::of(old).and_then(|meta| meta.get(member)).cloned().unwrap_or_default();
+        let kept = meta::of(old)
+            .and_then(|meta| meta.get(member))
+            .cloned()
+            .unwrap_or_default();
         meta::set(&mut merged, member, kept);
     }
     meta::set(&mut merged, "selfLink", Value::Null);
@@ -97,13 +120,17 @@ pub(super) fn prepare_update(resource: &Resource, part: Part<'_>, old: &Value, n
 fn status_update(resource: &Resource, old: &Value, new: &Value) -> Value {
     let mut merged = with_member(old.clone(), "status", new.get("status"));
     let metadata = if resource.is_custom() {
-        let managed = meta::of(new).and_then(|meta| meta.get("managedFields")).cloned();
+        let managed = meta::of(new)
+            .and_then(|meta| meta.get("managedFields"))
+            .cloned();
         let mut metadata = meta::of(old).cloned().unwrap_or_default();
         put(&mut metadata, "managedFields", managed);
         metadata
     } else {
         // Built-in kinds take labels and annotations with a status, but not owners.
-        let owners = meta::of(old).and_then(|meta| meta.get("ownerReferences")).cloned();
+        let owners = meta::of(old)
+            .and_then(|meta| meta.get("ownerReferences"))
+            .cloned();
         let mut metadata = meta::of(new).cloned().unwrap_or_default();
         put(&mut metadata, "ownerReferences", owners);
         metadata
@@ -146,7 +173,9 @@ fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
 }
 
 fn differs_outside_metadata(resource: &Resource, old: &Value, new: &Value) -> bool {
-    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return false };
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
+        return false;
+    };
     let counts = |member: &str| {
         let aside = matches!(member, "metadata" | "apiVersion" | "kind");
         let apart = resource.status && member == "status";

@@ -22,11 +22,18 @@ fn a_new_object_gets_what_the_server_sets_and_loses_what_it_may_not_bring() {
         "name": "w", "uid": "mine", "creationTimestamp": "2001-01-01T00:00:00Z", "generation": 9,
         "deletionTimestamp": "2001-01-01T00:00:00Z", "selfLink": "/x", "labels": {},
     });
-    let made = bench.create(&widgets(), "a", object).unwrap().object.value();
-    assert_eq!(made["metadata"], json!({
-        "name": "w", "namespace": "a", "uid": "uid-1700000002", "generation": 1,
-        "creationTimestamp": "2023-11-14T22:13:22Z", "resourceVersion": "3",
-    }));
+    let made = bench
+        .create(&widgets(), "a", object)
+        .unwrap()
+        .object
+        .value();
+    assert_eq!(
+        made["metadata"],
+        json!({
+            "name": "w", "namespace": "a", "uid": "uid-1700000002", "generation": 1,
+            "creationTimestamp": "2023-11-14T22:13:22Z", "resourceVersion": "3",
+        })
+    );
     assert_eq!(made.get("status"), None);
 }
 
@@ -41,9 +48,11 @@ fn what_raises_the_generation(#[case] part: Part<'_>, #[case] member: &str, #[ca
     let mut bench = Bench::new();
     bench.create(&widgets(), "a", widget("w")).unwrap();
     let member = member.trim_start_matches('/');
-    let planned = bench.edit(&widgets(), ("a", "w"), part, |object| match member.split_once('/') {
-        Some((outer, inner)) => object[outer][inner] = json!({"x": "y"}),
-        None => object[member] = json!({"x": "y"}),
+    let planned = bench.edit(&widgets(), ("a", "w"), part, |object| {
+        match member.split_once('/') {
+            Some((outer, inner)) => object[outer][inner] = json!({"x": "y"}),
+            None => object[member] = json!({"x": "y"}),
+        }
     });
     assert_eq!(generation(&planned.unwrap()), Some(expected));
 }
@@ -51,7 +60,9 @@ fn what_raises_the_generation(#[case] part: Part<'_>, #[case] member: &str, #[ca
 #[test]
 fn kinds_without_a_generation_get_none() {
     let mut bench = Bench::new();
-    let made = bench.create(&config_maps(), "a", json!({"metadata": {"name": "m"}})).unwrap();
+    let made = bench
+        .create(&config_maps(), "a", json!({"metadata": {"name": "m"}}))
+        .unwrap();
     assert_eq!(generation(&made), None);
 }
 
@@ -66,7 +77,10 @@ fn an_update_that_changes_nothing_leaves_no_trace() {
         object["metadata"]["generation"] = json!(77);
     });
     let planned = planned.unwrap();
-    assert_eq!((planned.outcome, planned.changes.len()), (Outcome::Unchanged, 0));
+    assert_eq!(
+        (planned.outcome, planned.changes.len()),
+        (Outcome::Unchanged, 0)
+    );
     assert_eq!(bench.store.version(), version);
 }
 
@@ -76,39 +90,82 @@ fn names_are_drawn_from_a_seed_and_drawn_again_when_taken() {
     let made: Vec<String> = (0..3)
         .map(|_| {
             let object = json!({"metadata": {"generateName": "w-"}});
-            bench.create(&config_maps(), "a", object).unwrap().object.name().to_owned()
+            bench
+                .create(&config_maps(), "a", object)
+                .unwrap()
+                .object
+                .name()
+                .to_owned()
         })
         .collect();
     for name in &made {
         assert_eq!(name.len(), 7);
         assert!(name.starts_with("w-"), "{name}");
-        assert!(name[2..].bytes().all(|byte| b"bcdfghjklmnpqrstvwxz2456789".contains(&byte)), "{name}");
+        assert!(
+            name[2..]
+                .bytes()
+                .all(|byte| b"bcdfghjklmnpqrstvwxz2456789".contains(&byte)),
+            "{name}"
+        );
     }
-    assert_eq!(made.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
+    assert_eq!(
+        made.iter().collect::<std::collections::BTreeSet<_>>().len(),
+        3
+    );
 
     let mut again = Bench::new();
-    let same = again.create(&config_maps(), "a", json!({"metadata": {"generateName": "w-"}})).unwrap();
+    let same = again
+        .create(
+            &config_maps(),
+            "a",
+            json!({"metadata": {"generateName": "w-"}}),
+        )
+        .unwrap();
     assert_eq!(same.object.name(), made[0]);
     let long = json!({"metadata": {"generateName": "x".repeat(80)}});
-    assert_eq!(again.create(&config_maps(), "a", long).unwrap().object.name().len(), 63);
+    assert_eq!(
+        again
+            .create(&config_maps(), "a", long)
+            .unwrap()
+            .object
+            .name()
+            .len(),
+        63
+    );
 }
 
 #[test]
 fn no_free_name_is_a_conflict_that_says_so() {
     let mut bench = Bench::new();
     let error = (0..20)
-        .find_map(|_| bench.create(&config_maps(), "a", json!({"metadata": {"generateName": "w-"}})).err())
+        .find_map(|_| {
+            bench
+                .create(
+                    &config_maps(),
+                    "a",
+                    json!({"metadata": {"generateName": "w-"}}),
+                )
+                .err()
+        })
         .expect("the same seed runs out of names");
     assert_eq!(error.code_and_reason(), (409, "AlreadyExists"));
-    assert!(error.to_string().ends_with("already exists, the server was not able to generate a unique name for the object"));
+    assert!(error.to_string().ends_with(
+        "already exists, the server was not able to generate a unique name for the object"
+    ));
 }
 
 #[test]
 fn outdated_writes_are_refused() {
     let mut bench = Bench::new();
-    bench.create(&config_maps(), "a", json!({"metadata": {"name": "m"}})).unwrap();
+    bench
+        .create(&config_maps(), "a", json!({"metadata": {"name": "m"}}))
+        .unwrap();
     let write = |bench: &mut Bench, member: &str, value: Value| {
-        bench.edit(&config_maps(), ("a", "m"), Part::Main, |object| object["metadata"][member] = value).unwrap_err()
+        bench
+            .edit(&config_maps(), ("a", "m"), Part::Main, |object| {
+                object["metadata"][member] = value;
+            })
+            .unwrap_err()
     };
     let old = write(&mut bench, "resourceVersion", json!("1"));
     assert_eq!(old.code_and_reason(), (409, "Conflict"));
@@ -119,7 +176,9 @@ fn outdated_writes_are_refused() {
     );
     assert_eq!(write(&mut bench, "resourceVersion", json!("x")).code(), 400);
     let other = write(&mut bench, "uid", json!("u"));
-    assert!(other.to_string().ends_with("Precondition failed: UID in precondition: u, UID in object meta: uid-1700000002"));
+    assert!(other.to_string().ends_with(
+        "Precondition failed: UID in precondition: u, UID in object meta: uid-1700000002"
+    ));
 }
 
 #[test]
@@ -129,49 +188,112 @@ fn an_update_may_leave_out_the_version_where_the_kind_allows_it() {
         object["metadata"]["resourceVersion"] = Value::Null;
         object["x"] = json!(1);
     };
-    bench.create(&config_maps(), "a", json!({"metadata": {"name": "m"}})).unwrap();
-    assert!(bench.edit(&config_maps(), ("a", "m"), Part::Main, drop).is_ok());
+    bench
+        .create(&config_maps(), "a", json!({"metadata": {"name": "m"}}))
+        .unwrap();
+    assert!(
+        bench
+            .edit(&config_maps(), ("a", "m"), Part::Main, drop)
+            .is_ok()
+    );
     bench.create(&widgets(), "a", widget("w")).unwrap();
-    assert_eq!(bench.edit(&widgets(), ("a", "w"), Part::Main, drop).unwrap_err().code(), 422);
+    assert_eq!(
+        bench
+            .edit(&widgets(), ("a", "w"), Part::Main, drop)
+            .unwrap_err()
+            .code(),
+        422
+    );
 }
 
 #[test]
 fn admission_sees_both_states_and_may_change_or_refuse() {
     let mut bench = Bench::new();
     bench.create(&widgets(), "a", widget("w")).unwrap();
-    let stored = bench.store.get(&widgets().group_resource, "a", "w").unwrap().value();
+    let stored = bench
+        .store
+        .get(&widgets().group_resource, "a", "w")
+        .unwrap()
+        .value();
     let mut admit = |review: Review<'_>| {
         assert_eq!(review.old.unwrap()["spec"]["color"], "red");
         review.new["spec"]["color"] = json!("green");
         Ok(())
     };
     let author = Author::server(bench.now());
-    let update = Update { namespace: "a", name: "w", part: Part::Main, object: stored.clone(), author, admit: &mut admit };
+    let update = Update {
+        namespace: "a",
+        name: "w",
+        part: Part::Main,
+        object: stored.clone(),
+        author,
+        admit: &mut admit,
+    };
     let planned = bench.store.plan_update(&widgets(), update).unwrap();
     assert_eq!(planned.object.value()["spec"]["color"], "green");
-    assert_eq!(generation(&planned), Some(2), "a change by admission counts");
+    assert_eq!(
+        generation(&planned),
+        Some(2),
+        "a change by admission counts"
+    );
 
     let mut refuse = |_: Review<'_>| Err(ApiError::bad_request("no"));
-    let update = Update { namespace: "a", name: "w", part: Part::Main, object: stored, author, admit: &mut refuse };
-    assert_eq!(bench.store.plan_update(&widgets(), update).unwrap_err().code(), 400);
+    let update = Update {
+        namespace: "a",
+        name: "w",
+        part: Part::Main,
+        object: stored,
+        author,
+        admit: &mut refuse,
+    };
+    assert_eq!(
+        bench
+            .store
+            .plan_update(&widgets(), update)
+            .unwrap_err()
+            .code(),
+        400
+    );
 }
 
 #[test]
 fn delete_preconditions_name_what_differs() {
     let mut bench = Bench::new();
-    bench.create(&config_maps(), "a", json!({"metadata": {"name": "m"}})).unwrap();
-    let options = DeleteOptions { uid: Some("u".to_owned()), ..DeleteOptions::default() };
-    let error = bench.delete(&config_maps(), ("a", "m"), options).unwrap_err();
+    bench
+        .create(&config_maps(), "a", json!({"metadata": {"name": "m"}}))
+        .unwrap();
+    let options = DeleteOptions {
+        uid: Some("u".to_owned()),
+        ..DeleteOptions::default()
+    };
+    let error = bench
+        .delete(&config_maps(), ("a", "m"), options)
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "Operation cannot be fulfilled on ConfigMap \"m\": the UID in the precondition (u) does not match the UID \
          in record (uid-1700000002). The object might have been deleted and then recreated"
     );
-    let options = DeleteOptions { resource_version: Some("1".to_owned()), ..DeleteOptions::default() };
-    assert_eq!(bench.delete(&config_maps(), ("a", "m"), options).unwrap_err().code(), 409);
-    let options = DeleteOptions { uid: Some("uid-1700000002".to_owned()), ..DeleteOptions::default() };
+    let options = DeleteOptions {
+        resource_version: Some("1".to_owned()),
+        ..DeleteOptions::default()
+    };
+    assert_eq!(
+        bench
+            .delete(&config_maps(), ("a", "m"), options)
+            .unwrap_err()
+            .code(),
+        409
+    );
+    let options = DeleteOptions {
+        uid: Some("uid-1700000002".to_owned()),
+        ..DeleteOptions::default()
+    };
     let gone = bench.delete(&config_maps(), ("a", "m"), options).unwrap();
-    assert_eq!((gone.outcome, gone.changes[0].kind), (Outcome::Deleted, ChangeKind::Deleted));
+    assert_eq!(
+        (gone.outcome, gone.changes[0].kind),
+        (Outcome::Deleted, ChangeKind::Deleted)
+    );
 }
 
 fn pod(bound: bool, phase: &str) -> (Bench, &'static str) {
@@ -197,12 +319,22 @@ fn pods_get_time_to_stop(
     #[case] granted: Option<i64>,
 ) {
     let (mut bench, name) = pod(bound, phase);
-    let options = DeleteOptions { grace_period_seconds: asked, ..DeleteOptions::default() };
+    let options = DeleteOptions {
+        grace_period_seconds: asked,
+        ..DeleteOptions::default()
+    };
     let planned = bench.delete(&pods(), ("a", name), options).unwrap();
-    let expected = if granted.is_some() { Outcome::Deleting } else { Outcome::Deleted };
+    let expected = if granted.is_some() {
+        Outcome::Deleting
+    } else {
+        Outcome::Deleted
+    };
     assert_eq!(planned.outcome, expected);
     let marked = planned.object.value();
-    assert_eq!(meta::integer(&marked, "deletionGracePeriodSeconds"), granted.or(Some(0)));
+    assert_eq!(
+        meta::integer(&marked, "deletionGracePeriodSeconds"),
+        granted.or(Some(0))
+    );
     assert!(meta::is_deleting(&marked));
 }
 
@@ -210,17 +342,29 @@ fn pods_get_time_to_stop(
 fn a_grace_period_only_gets_shorter() {
     let (mut bench, name) = pod(true, "Running");
     let ask = |bench: &mut Bench, seconds| {
-        let options = DeleteOptions { grace_period_seconds: seconds, ..DeleteOptions::default() };
+        let options = DeleteOptions {
+            grace_period_seconds: seconds,
+            ..DeleteOptions::default()
+        };
         bench.delete(&pods(), ("a", name), options).unwrap()
     };
     let first = ask(&mut bench, Some(20));
     assert_eq!(ask(&mut bench, None).changes.len(), 0);
     assert_eq!(ask(&mut bench, Some(40)).changes.len(), 0);
     let shorter = ask(&mut bench, Some(5));
-    let end = |planned: &Planned| meta::text(&planned.object.value(), "deletionTimestamp").to_owned();
+    let end =
+        |planned: &Planned| meta::text(&planned.object.value(), "deletionTimestamp").to_owned();
     assert_eq!(end(&first), "2023-11-14T22:13:44Z");
-    assert_eq!(end(&shorter), "2023-11-14T22:13:29Z", "counted from the first delete");
-    assert_eq!(generation(&shorter), generation(&first), "the generation counts the first delete only");
+    assert_eq!(
+        end(&shorter),
+        "2023-11-14T22:13:29Z",
+        "counted from the first delete"
+    );
+    assert_eq!(
+        generation(&shorter),
+        generation(&first),
+        "the generation counts the first delete only"
+    );
     assert_eq!(ask(&mut bench, Some(0)).outcome, Outcome::Deleted);
 }
 
@@ -230,7 +374,10 @@ fn a_grace_period_only_gets_shorter() {
 #[case::old_flag_off(json!({"orphanDependents": false}), Some(Propagation::Background))]
 #[case::unset(json!({}), None)]
 fn delete_options_are_read(#[case] body: Value, #[case] expected: Option<Propagation>) {
-    assert_eq!(DeleteOptions::from_value(&body).unwrap().propagation, expected);
+    assert_eq!(
+        DeleteOptions::from_value(&body).unwrap().propagation,
+        expected
+    );
 }
 
 #[test]
@@ -263,17 +410,38 @@ fn a_write_for_a_subresource_of_its_own_may_change_everything() {
         object["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "True"}]);
     });
     let pod = planned.unwrap().object.value();
-    assert_eq!((&pod["spec"]["nodeName"], pod["status"]["conditions"].as_array().unwrap().len()), (&json!("n2"), 1));
+    assert_eq!(
+        (
+            &pod["spec"]["nodeName"],
+            pod["status"]["conditions"].as_array().unwrap().len()
+        ),
+        (&json!("n2"), 1)
+    );
 }
 
 #[test]
 fn bodies_that_are_no_objects_are_refused() {
     let mut bench = Bench::new();
-    assert_eq!(bench.create(&config_maps(), "a", json!([])).unwrap_err().code(), 400);
+    assert_eq!(
+        bench
+            .create(&config_maps(), "a", json!([]))
+            .unwrap_err()
+            .code(),
+        400
+    );
     let cluster = Resource::builtin("", "nodes", "Node", Scope::Cluster);
     let node = json!({"metadata": {"name": "n", "namespace": "a"}, "status": {"x": 1}});
     let made = bench.create(&cluster, "", node).unwrap().object.value();
     assert_eq!(made["metadata"].get("namespace"), None);
-    assert_eq!(made["status"], json!({"x": 1}), "a node registers with its status");
-    assert!(bench.store.get(&namespaces().group_resource, "", "a").is_some());
+    assert_eq!(
+        made["status"],
+        json!({"x": 1}),
+        "a node registers with its status"
+    );
+    assert!(
+        bench
+            .store
+            .get(&namespaces().group_resource, "", "a")
+            .is_some()
+    );
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kthena_schema::{Fault, FieldPath};
 use serde_json::{Value, json};
 
-use super::{Outcome, Part, Planned, Review, Update, create, strategy};
+use super::{Outcome, Planned, Review, Update, create, strategy};
 use crate::error::ApiError;
 use crate::meta;
 use crate::object::Object;
@@ -16,8 +16,19 @@ use crate::validate;
 
 impl Store {
     /// Plans to store a new state of an object; the object goes if this was all that held it.
-    pub fn plan_update(&self, resource: &Resource, update: Update<'_>) -> Result<Planned, ApiError> {
-        let Update { namespace, name, part, mut object, author, admit } = update;
+    pub fn plan_update(
+        &self,
+        resource: &Resource,
+        update: Update<'_>,
+    ) -> Result<Planned, ApiError> {
+        let Update {
+            namespace,
+            name,
+            part,
+            mut object,
+            author,
+            admit,
+        } = update;
         if !object.is_object() {
             return Err(ApiError::bad_request("the body is not an object"));
         }
@@ -29,11 +40,18 @@ impl Store {
         meta::drop_empty(&mut object);
         let mut new = strategy::prepare_update(resource, part, &old, object);
         strategy::label_namespace(resource, &mut new);
-        admit(Review { old: Some(&old), new: &mut new })?;
+        admit(Review {
+            old: Some(&old),
+            new: &mut new,
+        })?;
         strategy::count_generation(resource, &old, &mut new);
         validate::changed_object(resource, &old, &new)?;
         author.track(resource, Some(&old), &mut new, part);
-        meta::set(&mut new, "resourceVersion", json!(stored.version().to_string()));
+        meta::set(
+            &mut new,
+            "resourceVersion",
+            json!(stored.version().to_string()),
+        );
         ownership::keep_times(&old, &mut new);
 
         if is_released(resource, &old, &new) {
@@ -67,7 +85,11 @@ fn check_names(
 }
 
 /// The uid and version that the object names, if it does, must be the stored ones.
-fn check_versions(resource: &Resource, stored: &Arc<Object>, object: &Value) -> Result<(), ApiError> {
+fn check_versions(
+    resource: &Resource,
+    stored: &Arc<Object>,
+    object: &Value,
+) -> Result<(), ApiError> {
     let group_resource = &resource.group_resource;
     let uid = meta::text(object, "uid");
     if !uid.is_empty() && uid != stored.uid() {
@@ -108,7 +130,11 @@ fn check_versions(resource: &Resource, stored: &Arc<Object>, object: &Value) -> 
              strconv.ParseUint: parsing {version:?}: invalid syntax"
         )));
     }
-    Err(ApiError::conflict(group_resource, stored.name(), ApiError::MODIFIED))
+    Err(ApiError::conflict(
+        group_resource,
+        stored.name(),
+        ApiError::MODIFIED,
+    ))
 }
 
 /// True if the object is being deleted and nothing holds it any more.
@@ -121,12 +147,4 @@ pub(super) fn is_released(resource: &Resource, old: &Value, new: &Value) -> bool
         return held.is_none_or(Vec::is_empty);
     }
     meta::integer(old, "deletionGracePeriodSeconds") == Some(0)
-}
-
-/// The parts a request may name.
-impl Part<'_> {
-    /// True for the object itself rather than a subresource.
-    pub fn is_main(self) -> bool {
-        self == Part::Main
-    }
 }

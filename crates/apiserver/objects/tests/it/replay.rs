@@ -7,7 +7,9 @@ use kthena_apiserver_objects::ownership::{self, Conflicts, Writer};
 use kthena_apiserver_objects::patch;
 use kthena_apiserver_objects::store::RawListOptions;
 use kthena_apiserver_objects::watch_log::LogLimits;
-use kthena_apiserver_objects::write::{Author, Outcome, Part, Planned, Propagation, Review, Tracking};
+use kthena_apiserver_objects::write::{
+    Author, Outcome, Part, Planned, Propagation, Review, Tracking,
+};
 use kthena_apiserver_objects::{
     ApiError, Create, Delete, DeleteOptions, Resource, Scope, Store, Update,
 };
@@ -25,7 +27,10 @@ pub(crate) struct Step<'a> {
 
 impl Step<'_> {
     fn text(&self, member: &str) -> &str {
-        self.value.get(member).and_then(Value::as_str).unwrap_or_default()
+        self.value
+            .get(member)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     fn body(&self) -> Value {
@@ -47,13 +52,27 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new() -> Self {
         let schemas: Value = serde_json::from_str(SCHEMAS).unwrap();
-        let names = ["apps.v1.Deployment", "core.v1.Pod", "core.v1.ConfigMap", "core.v1.Service"];
-        let roots: Vec<String> = names.iter().map(|name| format!("io.k8s.api.{name}")).collect();
+        let names = [
+            "apps.v1.Deployment",
+            "core.v1.Pod",
+            "core.v1.ConfigMap",
+            "core.v1.Service",
+        ];
+        let roots: Vec<String> = names
+            .iter()
+            .map(|name| format!("io.k8s.api.{name}"))
+            .collect();
         let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
         let definitions = Definitions::parse(schemas.as_object().unwrap(), &roots).unwrap();
         let builtin = |group, plural, kind, scope, definition: &str| {
             let resource = Resource::builtin(group, plural, kind, scope);
-            (plural.to_owned(), Kind { resource, schema: definitions.get(definition).cloned() })
+            (
+                plural.to_owned(),
+                Kind {
+                    resource,
+                    schema: definitions.get(definition).cloned(),
+                },
+            )
         };
         let custom = Kind {
             resource: Resource::custom("x.io", "ws", "W", Scope::Namespaced, true, &[]),
@@ -68,7 +87,11 @@ impl Server {
             builtin("", "services", "Service", namespaced, roots[3]),
             builtin("apps", "deployments", "Deployment", namespaced, roots[0]),
         ]);
-        let mut server = Self { store: Store::new(LogLimits::default()), kinds, clock: 1_000_000 };
+        let mut server = Self {
+            store: Store::new(LogLimits::default()),
+            kinds,
+            clock: 1_000_000,
+        };
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "t"}});
         let step = json!({"verb": "POST", "path": "/api/v1/namespaces", "body": namespace});
         assert_eq!(server.handle(&Step { value: &step }).0, 201);
@@ -90,7 +113,11 @@ impl Server {
         match (step.text("verb"), target.name.is_empty()) {
             ("GET", true) => return self.list(&kind.resource, &target),
             ("GET", false) => {
-                let found = self.store.fetch(&kind.resource.group_resource, &target.namespace, &target.name)?;
+                let found = self.store.fetch(
+                    &kind.resource.group_resource,
+                    &target.namespace,
+                    &target.name,
+                )?;
                 return Ok((200, found.value()));
             }
             _ => {}
@@ -102,10 +129,18 @@ impl Server {
             "DELETE" => self.delete(kind, &target, step)?,
             other => panic!("unknown verb {other}"),
         };
-        let (returns_deleted, resource) = (kind.resource.returns_deleted, kind.resource.group_resource.clone());
+        let (returns_deleted, resource) = (
+            kind.resource.returns_deleted,
+            kind.resource.group_resource.clone(),
+        );
         self.store.commit(&planned.changes)?;
-        let code = if planned.outcome == Outcome::Created { 201 } else { 200 };
-        if planned.outcome == Outcome::Deleted && step.text("verb") == "DELETE" && !returns_deleted {
+        let code = if planned.outcome == Outcome::Created {
+            201
+        } else {
+            200
+        };
+        if planned.outcome == Outcome::Deleted && step.text("verb") == "DELETE" && !returns_deleted
+        {
             let mut details = json!({"name": target.name, "kind": resource.resource()});
             if !resource.group().is_empty() {
                 details["group"] = json!(resource.group());
@@ -133,21 +168,48 @@ impl Server {
         let page = self.store.list(&resource.group_resource, &query)?;
         let items: Vec<Value> = page.items.iter().map(|object| object.value()).collect();
         let kind = format!("{}List", resource.kind);
-        let api_version = items.first().map(|item| item["apiVersion"].clone()).unwrap_or_default();
-        Ok((200, json!({"kind": kind, "apiVersion": api_version, "metadata": {}, "items": items})))
+        let api_version = items
+            .first()
+            .map(|item| item["apiVersion"].clone())
+            .unwrap_or_default();
+        Ok((
+            200,
+            json!({"kind": kind, "apiVersion": api_version, "metadata": {}, "items": items}),
+        ))
     }
 
     fn now(&self) -> Timestamp {
         Timestamp::from_second(self.clock).unwrap()
     }
 
-    fn author<'a>(&self, kind: &'a Kind, target: &'a Target, api_version: &'a str, uid: &'a str) -> Author<'a> {
+    fn author<'a>(
+        &self,
+        kind: &'a Kind,
+        target: &'a Target,
+        api_version: &'a str,
+        uid: &'a str,
+    ) -> Author<'a> {
         let manager = target.parameter("fieldManager").unwrap_or("Python-urllib");
-        let tracking = Tracking { manager, api_version, schema: kind.schema.as_ref() };
-        Author { now: self.now(), uid, seed: 7, tracking: Some(tracking) }
+        let tracking = Tracking {
+            manager,
+            api_version,
+            schema: kind.schema.as_ref(),
+        };
+        Author {
+            now: self.now(),
+            uid,
+            seed: 7,
+            tracking: Some(tracking),
+        }
     }
 
-    fn create(&self, kind: &Kind, target: &Target, object: Value, step: &Step<'_>) -> Result<Planned, ApiError> {
+    fn create(
+        &self,
+        kind: &Kind,
+        target: &Target,
+        object: Value,
+        step: &Step<'_>,
+    ) -> Result<Planned, ApiError> {
         let uid = format!("uid-{}", self.clock);
         let api_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
         let mut author = self.author(kind, target, &api_version, &uid);
@@ -159,7 +221,15 @@ impl Server {
             Ok(())
         };
         let namespace = &target.namespace;
-        self.store.plan_create(&kind.resource, Create { namespace, object, author, admit: &mut admit })
+        self.store.plan_create(
+            &kind.resource,
+            Create {
+                namespace,
+                object,
+                author,
+                admit: &mut admit,
+            },
+        )
     }
 
     fn update(
@@ -185,21 +255,48 @@ impl Server {
             Ok(())
         };
         let (namespace, name) = (&target.namespace, &target.name);
-        let update = Update { namespace, name, part, object, author, admit: &mut admit };
+        let update = Update {
+            namespace,
+            name,
+            part,
+            object,
+            author,
+            admit: &mut admit,
+        };
         self.store.plan_update(&kind.resource, update)
     }
 
     fn patch(&self, kind: &Kind, target: &Target, step: &Step<'_>) -> Result<Planned, ApiError> {
-        let live = self.store.get(&kind.resource.group_resource, &target.namespace, &target.name);
+        let live = self.store.get(
+            &kind.resource.group_resource,
+            &target.namespace,
+            &target.name,
+        );
         let live = live.map(|object| object.value());
         let body = step.body();
         if is_apply(step) {
             let api_version = body["apiVersion"].as_str().unwrap();
             let manager = target.parameter("fieldManager").unwrap();
-            let writer = Writer::new(&kind.resource, manager, api_version, &target.subresource, self.now());
+            let writer = Writer::new(
+                &kind.resource,
+                manager,
+                api_version,
+                &target.subresource,
+                self.now(),
+            );
             let force = target.parameter("force") == Some("true");
-            let conflicts = if force { Conflicts::Force } else { Conflicts::Refuse };
-            let applied = ownership::apply(kind.schema.as_ref(), live.as_ref(), &body, writer, conflicts)?;
+            let conflicts = if force {
+                Conflicts::Force
+            } else {
+                Conflicts::Refuse
+            };
+            let applied = ownership::apply(
+                kind.schema.as_ref(),
+                live.as_ref(),
+                &body,
+                writer,
+                conflicts,
+            )?;
             return match live {
                 Some(_) => self.update(kind, target, applied, step, false),
                 None => self.create(kind, target, applied, step),
@@ -230,7 +327,15 @@ impl Server {
             options.grace_period_seconds = seconds.parse().ok();
         }
         let (namespace, name, now) = (&target.namespace, &target.name, self.now());
-        self.store.plan_delete(&kind.resource, &Delete { namespace, name, options, now })
+        self.store.plan_delete(
+            &kind.resource,
+            &Delete {
+                namespace,
+                name,
+                options,
+                now,
+            },
+        )
     }
 }
 
@@ -246,7 +351,14 @@ fn fill_defaults(kind: &Kind, object: &mut Value, answer: &Value) {
     }
     for member in ["spec", "status"] {
         if let Some(answered) = answer.get(member) {
-            fill(object.as_object_mut().unwrap().entry(member).or_insert(json!({})), answered);
+            fill(
+                object
+                    .as_object_mut()
+                    .unwrap()
+                    .entry(member)
+                    .or_insert(json!({})),
+                answered,
+            );
         }
     }
 }

@@ -19,25 +19,31 @@ impl Target {
         let mut parts = path.trim_start_matches('/').split('/').peekable();
         let mut target = Self::default();
         if parts.next() == Some("apis") {
-            target.group = parts.next().unwrap().to_owned();
+            parts.next().unwrap().clone_into(&mut target.group);
         }
         parts.next();
         let rest: Vec<&str> = parts.collect();
         let rest = match rest.as_slice() {
             ["namespaces", namespace, resource, rest @ ..] if *resource != "finalize" => {
-                target.namespace = (*namespace).to_owned();
-                target.resource = (*resource).to_owned();
+                (*namespace).clone_into(&mut target.namespace);
+                (*resource).clone_into(&mut target.resource);
                 rest
             }
             [resource, rest @ ..] => {
-                target.resource = (*resource).to_owned();
+                (*resource).clone_into(&mut target.resource);
                 rest
             }
             [] => panic!("no resource in {path}"),
         };
         let mut rest = rest.iter();
-        target.name = rest.next().map(|part| (*part).to_owned()).unwrap_or_default();
-        target.subresource = rest.next().map(|part| (*part).to_owned()).unwrap_or_default();
+        target.name = rest
+            .next()
+            .map(|part| (*part).to_owned())
+            .unwrap_or_default();
+        target.subresource = rest
+            .next()
+            .map(|part| (*part).to_owned())
+            .unwrap_or_default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             target.query.insert(key.to_owned(), decoded(value));

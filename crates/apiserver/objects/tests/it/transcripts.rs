@@ -27,7 +27,12 @@ fn answers_as_the_real_server(#[case] transcript: &str) {
             ));
         }
     }
-    assert!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{} differences\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
 }
 
 fn normalize(answer: &mut Value) {
@@ -40,22 +45,34 @@ fn normalize(answer: &mut Value) {
         }
         // Empty in the lists of custom resources only.
         metadata.remove("continue");
-        if let Some(entries) = metadata.get_mut("managedFields").and_then(Value::as_array_mut) {
+        if let Some(entries) = metadata
+            .get_mut("managedFields")
+            .and_then(Value::as_array_mut)
+        {
             for entry in entries.iter_mut() {
                 entry.as_object_mut().unwrap().remove("time");
             }
             // They are sorted by time, which differs from run to run.
             entries.sort_by_key(|entry| {
-                ["operation", "manager", "apiVersion", "subresource"].map(|member| entry[member].to_string())
+                ["operation", "manager", "apiVersion", "subresource"]
+                    .map(|member| entry[member].to_string())
             });
         }
     }
-    if let Some(causes) = answer.pointer_mut("/details/causes").and_then(Value::as_array_mut) {
+    if let Some(causes) = answer
+        .pointer_mut("/details/causes")
+        .and_then(Value::as_array_mut)
+    {
         // The real server lists managers at random and checks some metadata twice.
         causes.sort_by_key(Value::to_string);
         causes.dedup();
     }
-    for item in answer.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten() {
+    for item in answer
+        .get_mut("items")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         normalize(item);
     }
 }

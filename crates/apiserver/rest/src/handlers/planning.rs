@@ -52,7 +52,7 @@ pub(crate) fn plan_update(
         name,
         part,
     } = target;
-    let scope = if part.is_main() {
+    let scope = if part == Part::Main {
         Scope::Object
     } else {
         Scope::Subresource

@@ -81,7 +81,7 @@ pub(crate) async fn update(call: Call, part: Part<'static>) -> Answer {
         let missing = store
             .get(kind.group_resource(), &namespace, &name)
             .is_none();
-        if missing && kind.rules.create_on_update && part.is_main() {
+        if missing && kind.rules.create_on_update && part == Part::Main {
             return plan_create(
                 store,
                 &kind,
@@ -293,7 +293,7 @@ fn plan_apply(
     let applied = views::stored(kind, applied);
     let planned = if live.is_some() {
         plan_update(store, target, applied, signature.silent())?
-    } else if part.is_main() {
+    } else if part == Part::Main {
         let mut applied = applied;
         settle_applied_name(&mut applied, name)?;
         plan_create(

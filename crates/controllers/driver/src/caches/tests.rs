@@ -36,24 +36,41 @@ fn a_pod_wakes_its_serving_once_per_visible_change() {
     let mut apply = |pod| names(&caches.pods.apply(&Change::Applied(pod))).join(",");
 
     assert_eq!(apply(pod("p", "s", "Pending")), "s");
-    assert_eq!(apply(pod("p", "s", "Pending")), "", "nothing the planner could see has changed");
+    assert_eq!(
+        apply(pod("p", "s", "Pending")),
+        "",
+        "nothing the planner could see has changed"
+    );
     assert_eq!(apply(pod("p", "s", "Running")), "s");
-    assert_eq!(apply(pod("p", "t", "Running")), "s,t", "its label was changed");
+    assert_eq!(
+        apply(pod("p", "t", "Running")),
+        "s,t",
+        "its label was changed"
+    );
 }
 
 #[test]
 fn a_deleted_pod_wakes_its_serving_and_is_forgotten() {
     let mut caches = Caches::default();
     caches.apply_serving(&Change::Applied(serving(1, 0)));
-    caches.pods.apply(&Change::Applied(pod("p", "s", "Running")));
+    caches
+        .pods
+        .apply(&Change::Applied(pod("p", "s", "Running")));
     let key = ObjectKey::new("ns", "s");
     assert_eq!(caches.view(&key).unwrap().pods.len(), 1);
 
-    let woken = caches.pods.apply(&Change::Deleted(pod("p", "s", "Running")));
+    let woken = caches
+        .pods
+        .apply(&Change::Deleted(pod("p", "s", "Running")));
 
     assert_eq!(names(&woken), ["s"]);
     assert!(caches.view(&key).unwrap().pods.is_empty());
-    assert!(caches.pods.apply(&Change::Deleted(pod("p", "s", "Running"))).is_empty());
+    assert!(
+        caches
+            .pods
+            .apply(&Change::Deleted(pod("p", "s", "Running")))
+            .is_empty()
+    );
 }
 
 #[test]
@@ -75,6 +92,9 @@ fn an_object_that_cannot_be_read_keeps_its_last_good_form() {
     let mut caches = Caches::default();
     let key = ObjectKey::new("ns", "s");
     caches.apply_serving(&Change::Applied(serving(1, 0)));
-    caches.apply_serving(&Change::Undecodable { key: key.clone(), fault: "bad".to_owned() });
+    caches.apply_serving(&Change::Undecodable {
+        key: key.clone(),
+        fault: "bad".to_owned(),
+    });
     assert!(caches.view(&key).is_some());
 }

@@ -24,7 +24,11 @@ fn desk() -> Arc<Desk> {
 }
 
 async fn ask(desk: Arc<Desk>, method: &str) -> (StatusCode, String) {
-    let request = Request::builder().method(method).uri("/debug/modelserving/cache").body(Body::empty()).unwrap();
+    let request = Request::builder()
+        .method(method)
+        .uri("/debug/modelserving/cache")
+        .body(Body::empty())
+        .unwrap();
     let answer = router(desk).oneshot(request).await.unwrap();
     let status = answer.status();
     let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
@@ -38,7 +42,8 @@ async fn r103_the_dump_shows_groups_roles_and_pods() {
         "metadata": { "name": "s", "namespace": "ns", "uid": "u" },
         "spec": { "template": { "roles": [{ "name": "a", "workerReplicas": 0, "entryTemplate": {} }] } },
     }));
-    desk.caches().apply_serving(&Change::Applied(Arc::new(object.unwrap())));
+    desk.caches()
+        .apply_serving(&Change::Applied(Arc::new(object.unwrap())));
     let pod: ObservedPod = serde_json::from_value(json!({
         "metadata": {
             "name": "s-0-a-0-0", "namespace": "ns", "uid": "p",
@@ -71,7 +76,13 @@ async fn r103_the_dump_shows_groups_roles_and_pods() {
 #[tokio::test]
 async fn r103_other_methods_are_refused(#[case] method: &str) {
     let answer = ask(desk(), method).await;
-    assert_eq!(answer, (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed\n".to_owned()));
+    assert_eq!(
+        answer,
+        (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "Method not allowed\n".to_owned()
+        )
+    );
 }
 
 #[tokio::test]

@@ -15,7 +15,12 @@ fn view(pods: &[(&str, &str, bool)], services: &[&str]) -> ServingView {
             ..PodView::default()
         })
     };
-    let service = |name: &&str| Arc::new(ServiceView { name: (*name).to_owned(), ..ServiceView::default() });
+    let service = |name: &&str| {
+        Arc::new(ServiceView {
+            name: (*name).to_owned(),
+            ..ServiceView::default()
+        })
+    };
     ServingView {
         serving: Arc::default(),
         blueprint: Arc::new(Blueprint::default()),
@@ -32,8 +37,15 @@ async fn what_was_created_is_waited_for_by_kind_and_name() {
     expectations.created(Kind::Pod, "a", now);
     expectations.created(Kind::Service, "a", now);
 
-    assert!(expectations.outstanding(&view(&[("a", "1", false)], &[]), now).is_some());
-    assert!(expectations.outstanding(&view(&[], &["a"]), now).is_none(), "the pod was seen before");
+    assert!(
+        expectations
+            .outstanding(&view(&[("a", "1", false)], &[]), now)
+            .is_some()
+    );
+    assert!(
+        expectations.outstanding(&view(&[], &["a"]), now).is_none(),
+        "the pod was seen before"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -47,7 +59,12 @@ async fn what_was_deleted_is_waited_for_until_it_is_gone_or_on_its_way() {
     assert!(expectations.outstanding(&both, now).is_some());
     let one_goes = view(&[("a", "1", true), ("b", "2", false)], &[]);
     assert!(expectations.outstanding(&one_goes, now).is_some());
-    assert!(expectations.outstanding(&view(&[("b", "3", false)], &[]), now).is_none(), "b has a successor");
+    assert!(
+        expectations
+            .outstanding(&view(&[("b", "3", false)], &[]), now)
+            .is_none(),
+        "b has a successor"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,5 +74,9 @@ async fn patience_ends() {
     expectations.created(Kind::Pod, "a", now);
 
     let wait = expectations.outstanding(&view(&[], &[]), now).unwrap();
-    assert!(expectations.outstanding(&view(&[], &[]), now + wait + Duration::from_millis(1)).is_none());
+    assert!(
+        expectations
+            .outstanding(&view(&[], &[]), now + wait + Duration::from_millis(1))
+            .is_none()
+    );
 }

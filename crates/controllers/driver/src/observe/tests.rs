@@ -40,9 +40,22 @@ fn a_pod_is_read_sparsely() {
     assert_eq!(pod.key().to_string(), "ns/s-0-a-0-0");
     assert_eq!(pod.0.serving.to_string(), "ns/s");
     let view = &pod.0.view;
-    assert_eq!((view.owner.as_str(), view.deletion_cost, view.restarts), ("owner", -7, 7));
-    assert_eq!((view.group.as_str(), view.role.as_str(), view.role_id.as_str()), ("s-0", "a", "a-0"));
-    assert_eq!((view.revision.as_str(), view.role_hash.as_str()), ("4567", "89bc"));
+    assert_eq!(
+        (view.owner.as_str(), view.deletion_cost, view.restarts),
+        ("owner", -7, 7)
+    );
+    assert_eq!(
+        (
+            view.group.as_str(),
+            view.role.as_str(),
+            view.role_id.as_str()
+        ),
+        ("s-0", "a", "a-0")
+    );
+    assert_eq!(
+        (view.revision.as_str(), view.role_hash.as_str()),
+        ("4567", "89bc")
+    );
     assert!(view.is_serving() && !view.is_terminating);
 }
 
@@ -62,15 +75,20 @@ fn phases_and_readiness(#[case] status: Value, #[case] phase: PodPhase, #[case] 
 
 #[test]
 fn r24_an_object_without_owners_belongs_to_nobody() {
-    let service: ObservedService =
-        serde_json::from_value(json!({ "metadata": { "name": "x", "namespace": "ns", "uid": "u" } })).unwrap();
+    let service: ObservedService = serde_json::from_value(
+        json!({ "metadata": { "name": "x", "namespace": "ns", "uid": "u" } }),
+    )
+    .unwrap();
     assert_eq!(service.0.view.owner, "");
 }
 
 #[rstest]
 #[case::readable(json!({ "data": [{ "name": "a", "workerReplicas": 0, "entryTemplate": {} }] }), true)]
 #[case::unreadable(json!({ "data": 3 }), false)]
-fn r11_a_snapshot_that_cannot_be_read_is_no_reason_to_lose_the_watch(#[case] data: Value, #[case] readable: bool) {
+fn r11_a_snapshot_that_cannot_be_read_is_no_reason_to_lose_the_watch(
+    #[case] data: Value,
+    #[case] readable: bool,
+) {
     let snapshot: ObservedSnapshot = serde_json::from_value(json!({
         "metadata": {
             "name": "s-4567", "namespace": "ns", "uid": "u",

@@ -99,11 +99,7 @@ impl Bench {
             ..DriverConfig::default()
         };
         let task = tokio::spawn(run(self.client.clone(), config, stop.clone()));
-        Running {
-            metrics,
-            stop,
-            task,
-        }
+        Running { stop, task }
     }
 
     pub(crate) fn servings(&self) -> Api<ModelServing> {

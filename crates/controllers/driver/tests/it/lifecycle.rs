@@ -267,12 +267,17 @@ async fn r28_what_a_quota_refuses_is_told_and_tried_again() {
     .await
     .unwrap();
     let controller = bench.start();
-    bench.apply(&serving("sample", 3, &[role("decode", 1, 0)])).await;
+    bench
+        .apply(&serving("sample", 3, &[role("decode", 1, 0)]))
+        .await;
 
     let events: Api<Event> = Api::namespaced(bench.client.clone(), &bench.namespace);
     let message = eventually("an event about the refusal", SOON, || async {
         let events = events.list(&ListParams::default()).await.ok()?;
-        let refused = events.items.into_iter().find(|event| event.reason.as_deref() == Some("FailedCreate"));
+        let refused = events
+            .items
+            .into_iter()
+            .find(|event| event.reason.as_deref() == Some("FailedCreate"));
         refused.and_then(|event| event.message)
     })
     .await
@@ -280,7 +285,10 @@ async fn r28_what_a_quota_refuses_is_told_and_tried_again() {
     assert!(message.contains("quota"), "{message}");
     assert_eq!(bench.status("sample").await.observed_generation, 1, "R27");
 
-    quotas.delete("few", &DeleteParams::default()).await.unwrap();
+    quotas
+        .delete("few", &DeleteParams::default())
+        .await
+        .unwrap();
     bench.ready("sample").await;
     controller.stop().await;
 }
@@ -294,7 +302,11 @@ async fn r92_a_successor_of_the_same_name_waits_for_the_old_children_to_go() {
     bench.ready("again").await;
     let before = bench.pods().await;
 
-    bench.servings().delete("again", &DeleteParams::background()).await.unwrap();
+    bench
+        .servings()
+        .delete("again", &DeleteParams::background())
+        .await
+        .unwrap();
     bench.apply(&object).await;
 
     bench.ready("again").await;

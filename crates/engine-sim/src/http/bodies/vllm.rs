@@ -144,7 +144,7 @@ pub(super) fn chat_chunk(out: &mut Vec<u8>, head: &Head, piece: &Piece<'_>, tail
             Object::new(out)
                 .put("index", piece.index)
                 .with("delta", |out| {
-                    Object::new(out).put("content", piece.text).end()
+                    Object::new(out).put("content", piece.text).end();
                 })
                 .with("logprobs", |out| chat_logprobs(out, piece))
                 .put("finish_reason", piece.finish())

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use fastrand::Rng;
-use proptest::prelude::*;
+use proptest::prelude::{prop_assert, prop_assert_eq, prop_assume, proptest};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -193,7 +193,7 @@ proptest! {
         let table = RouteTable::build([&route("r", &json!({"modelName": "m", "rules": [{"targetModels": targets}]}))]);
         let mut rng = Rng::with_seed(seed);
         let mut hits = vec![0_u32; weights.len()];
-        let draws = 20_000;
+        let draws = 4_000;
         for _ in 0..draws {
             let server: usize = chosen(&table, &facts("m"), rng.u64(..)).unwrap().parse().unwrap();
             hits[server] += 1;
@@ -201,7 +201,7 @@ proptest! {
         let total: i32 = weights.iter().sum();
         for (weight, hits) in weights.iter().zip(hits) {
             let (share, expected) = (f64::from(hits) / f64::from(draws), f64::from(*weight) / f64::from(total));
-            prop_assert!((share - expected).abs() < 0.02, "weight {weight} of {total} got {share}");
+            prop_assert!((share - expected).abs() < 0.05, "weight {weight} of {total} got {share}");
             prop_assert!(*weight > 0 || hits == 0);
         }
     }

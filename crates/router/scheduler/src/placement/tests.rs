@@ -1,7 +1,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use proptest::prelude::*;
+use fastrand::Rng;
+use proptest::prelude::{prop_assert_eq, proptest};
 
 use super::*;
 use crate::endpoint::{Endpoint, InFlight, PodIdentity};

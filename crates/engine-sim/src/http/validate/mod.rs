@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::respond::ApiError;
+use crate::http::respond::ApiError;
 
 /// What a member must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +158,9 @@ fn offset(body: &[u8], error: &serde_json::Error) -> usize {
         .sum();
     (before + error.column()).min(body.len())
 }
+
+#[cfg(test)]
+mod tests;
 
 struct Fault {
     kind: &'static str,
