@@ -124,7 +124,9 @@ const IMPURE_DEPENDENCIES: &[&str] = &[
 /// Words that a pure crate must not contain.
 const IMPURE_WORDS: &[&str] = &[
     "std::fs",
-    "std::net",
+    "TcpListener",
+    "TcpStream",
+    "UdpSocket",
     "std::env",
     "std::process",
     "std::thread",

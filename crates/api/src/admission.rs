@@ -1,6 +1,6 @@
 //! The rules of the admission webhooks: what is refused beyond the schema, and with which words.
 //!
-//! [`validate`] judges an object, [`mutate`] gives the changes of the mutating webhooks, [`message`] frames faults for
+//! [`Rules::validate`] judges a write, [`Rules::mutate`] gives the changes of the mutating webhooks, [`Rules::message`] frames faults for
 //! the answer. The webhook server, the local API server and `kthena local up` all call these.
 //!
 //! # Invariants

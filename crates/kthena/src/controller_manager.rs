@@ -8,6 +8,7 @@ mod klog;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -125,20 +126,11 @@ impl Args {
             "--controllers={} asks for no controller that this version has (it has modelserving)",
             self.controllers
         );
-        let mut warnings = self.klog.ignored();
-        for absent in enabled.iter().filter(|controller| **controller != Controller::ModelServing) {
-            warnings.push(format!("controller {} is not part of this version and does not run", absent.name()));
-        }
-        if self.enable_webhook {
-            warnings.push(
-                "the webhook server is not part of this version: its flags are accepted, but no admission is \
-                 served; pass --enable-webhook=false to say that this is wanted"
-                    .to_owned(),
-            );
-        }
-        let leader_election = match self.leader_elect {
-            true => Some(LeaseConfig::new(own_namespace()?, LEASE_NAME, lease::identity(host))),
-            false => None,
+        let warnings = self.warnings(&enabled);
+        let leader_election = if self.leader_elect {
+            Some(LeaseConfig::new(own_namespace()?, LEASE_NAME, lease::identity(host)))
+        } else {
+            None
         };
         let debug = (self.debug_port != 0).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.debug_port)));
         Ok(Resolved {
@@ -156,6 +148,36 @@ impl Args {
             },
             warnings,
         })
+    }
+}
+
+impl Args {
+    /// What is accepted but has no effect.
+    fn warnings(&self, enabled: &BTreeSet<Controller>) -> Vec<String> {
+        let mut warnings = self.klog.ignored();
+        for absent in enabled.iter().filter(|controller| **controller != Controller::ModelServing) {
+            let period = match absent {
+                Controller::Autoscaler => {
+                    format!(", so its period of {} s has no effect", self.autoscaling_sync_period_seconds)
+                }
+                Controller::ModelServing | Controller::ModelBooster => String::new(),
+            };
+            let name = absent.name();
+            warnings.push(format!("controller {name} is not part of this version and does not run{period}"));
+        }
+        if self.enable_webhook {
+            warnings.push(format!(
+                "the webhook server is not part of this version: no admission is served on port {} (timeout {} s, \
+                 certificate {}, key {}, secret {}, service {}); --enable-webhook=false says that this is wanted",
+                self.port,
+                self.webhook_timeout,
+                self.tls_cert_file.display(),
+                self.tls_private_key_file.display(),
+                self.cert_secret_name,
+                self.service_name
+            ));
+        }
+        warnings
     }
 }
 

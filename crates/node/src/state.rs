@@ -49,10 +49,6 @@ impl PodFolder {
         Self(state_dir.join("pods").join(uid))
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
     fn record(&self) -> PathBuf {
         self.0.join("record.json")
     }

@@ -6,12 +6,18 @@ use serde_json::Value;
 
 use crate::node::{ListType, MapType, Node};
 
-/// The old value of member `name`; members of an atomic object have none.
-pub(crate) fn member<'v>(node: &Node, old: Option<&'v Value>, name: &str) -> Option<&'v Value> {
-    if node.map_type == MapType::Atomic {
-        return None;
-    }
+/// The old value of member `name`.
+pub(crate) fn member<'v>(old: Option<&'v Value>, name: &str) -> Option<&'v Value> {
     old?.as_object()?.get(name)
+}
+
+/// The same as far as rules may look at it: members of an atomic object have no past of their own.
+pub(crate) fn visible_member<'v>(
+    node: &Node,
+    old: Option<&'v Value>,
+    name: &str,
+) -> Option<&'v Value> {
+    member(old, name).filter(|_| node.map_type == MapType::Granular)
 }
 
 /// The old items of a list, found by their keys; only lists of type map can be compared item by item.

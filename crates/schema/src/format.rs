@@ -1,6 +1,6 @@
 //! The formats of strings and integers that the API server checks; others are ignored, as there.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::node::Kind;
 

@@ -2,7 +2,7 @@
 //!
 //! Users write patterns for the public project's Go code. The two syntaxes differ in small ways: `\d`, `\w`, `\s` and
 //! `\b` mean ASCII only, `\Q…\E` quotes, a lone `{` is a literal, `[` inside a class is a literal, counted repetition
-//! ends at 1000, and a repetition may not be repeated. The [translation](translate) settles these; what RE2 refuses is
+//! ends at 1000, and a repetition may not be repeated. A translation settles these; what RE2 refuses is
 //! refused with its text. Matching is an unanchored search.
 
 mod class;

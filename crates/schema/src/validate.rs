@@ -300,7 +300,7 @@ fn check_members(
     }
     for (name, member) in map {
         let trail = trail.field(name);
-        let old = correlate::member(node, old, name);
+        let old = correlate::member(old, name);
         match (node.properties.get(name.as_str()), &node.additional) {
             (Some(schema), _) | (None, Additional::Of(schema)) => {
                 check(&schema.0, member, old, &trail, faults);

@@ -13,10 +13,14 @@ fn main() -> anyhow::Result<()> {
             "controller-manager" => Part::ControllerManager,
             "scheduler" => Part::Scheduler,
             "kwok" => Part::Kwok,
-            other => anyhow::bail!("unknown part {other}: use controller-manager, scheduler or kwok"),
+            other => {
+                anyhow::bail!("unknown part {other}: use controller-manager, scheduler or kwok")
+            }
         });
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let plane = runtime.block_on(ControlPlane::start(&parts))?;
     writeln!(io::stdout(), "{}", plane.kubeconfig().display())?;
     io::stdin().read_to_end(&mut Vec::new())?;

@@ -98,7 +98,8 @@ pub struct ControlPlane {
 }
 
 /// Control planes that live as long as the test program, by the parts they run.
-static SHARED: Mutex<BTreeMap<BTreeSet<Part>, &'static ControlPlane>> = Mutex::const_new(BTreeMap::new());
+static SHARED: Mutex<BTreeMap<BTreeSet<Part>, &'static ControlPlane>> =
+    Mutex::const_new(BTreeMap::new());
 
 impl ControlPlane {
     /// The control plane with exactly `parts` that all tests of this program share; the first caller starts it.
@@ -135,20 +136,42 @@ impl ControlPlane {
         let [etcd, peer, api, kwok] = ports::free().map_err(io("find free ports"))?;
         let mut family = Family::new().map_err(io("make a folder for the control plane"))?;
         let folder = family.folder().to_path_buf();
-        let files = files::write(&folder, api).map_err(io("write the files of the control plane"))?;
+        let files =
+            files::write(&folder, api).map_err(io("write the files of the control plane"))?;
 
         family.spawn(&binaries, Program::Etcd, &etcd_flags(&folder, etcd, peer))?;
-        family.spawn(&binaries, Program::ApiServer, &api_server_flags(&folder, &files, etcd, api))?;
-        let mut plane = Self { family, kubeconfig: files.kubeconfig, url: files.url, token: files.token };
+        family.spawn(
+            &binaries,
+            Program::ApiServer,
+            &api_server_flags(&folder, &files, etcd, api),
+        )?;
+        let mut plane = Self {
+            family,
+            kubeconfig: files.kubeconfig,
+            url: files.url,
+            token: files.token,
+        };
         plane.wait_until_ready().await?;
         if parts.contains(&Part::ControllerManager) {
-            plane.family.spawn(&binaries, Program::ControllerManager, &controller_flags(&folder, &plane.kubeconfig))?;
+            plane.family.spawn(
+                &binaries,
+                Program::ControllerManager,
+                &controller_flags(&folder, &plane.kubeconfig),
+            )?;
         }
         if parts.contains(&Part::Scheduler) {
-            plane.family.spawn(&binaries, Program::Scheduler, &scheduler_flags(&files.scheduler))?;
+            plane.family.spawn(
+                &binaries,
+                Program::Scheduler,
+                &scheduler_flags(&files.scheduler),
+            )?;
         }
         if parts.contains(&Part::Kwok) {
-            plane.family.spawn(&binaries, Program::Kwok, &kwok_flags(&plane.kubeconfig, kwok))?;
+            plane.family.spawn(
+                &binaries,
+                Program::Kwok,
+                &kwok_flags(&plane.kubeconfig, kwok),
+            )?;
         }
         Ok(plane)
     }
@@ -162,7 +185,9 @@ impl ControlPlane {
     pub async fn client_config(&self) -> Result<Config, ControlPlaneError> {
         let raw = Kubeconfig::read_from(&self.kubeconfig).map_err(Box::new)?;
         let options = KubeConfigOptions::default();
-        Ok(Config::from_custom_kubeconfig(raw, &options).await.map_err(Box::new)?)
+        Ok(Config::from_custom_kubeconfig(raw, &options)
+            .await
+            .map_err(Box::new)?)
     }
 
     /// Path of a kubeconfig with full rights, for programs under test.
@@ -185,7 +210,8 @@ impl ControlPlane {
         let client = self.client().await?;
         for ordinal in 0..count {
             let body = objects::kwok_node(&format!("kwok-{ordinal}")).to_string();
-            let request = kube::core::Request::new("/api/v1/nodes").create(&kube::api::PostParams::default(), body.into());
+            let request = kube::core::Request::new("/api/v1/nodes")
+                .create(&kube::api::PostParams::default(), body.into());
             let request = request.map_err(|error| Box::new(kube::Error::BuildRequest(error)))?;
             match client.request_text(request).await {
                 Err(kube::Error::Api(status)) if status.is_already_exists() => {}
@@ -214,8 +240,13 @@ impl ControlPlane {
         // The certificate, and with it the client, only works once the server has written it.
         let client = self.client().await.map_err(|error| format!("{error:?}"))?;
         let ask = async |path: &str| {
-            let request = http::Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
-            client.request_text(request).await.map_err(|error| error.to_string())
+            let request = http::Request::get(path)
+                .body(Vec::new())
+                .map_err(|error| error.to_string())?;
+            client
+                .request_text(request)
+                .await
+                .map_err(|error| error.to_string())
         };
         ask("/readyz").await?;
         // Some controllers need the namespace at once; the server makes it after it is ready.
@@ -270,13 +301,18 @@ fn controller_flags(folder: &Path, kubeconfig: &Path) -> Vec<String> {
 }
 
 fn scheduler_flags(config: &Path) -> Vec<String> {
-    vec![format!("--config={}", config.display()), "--secure-port=0".to_owned()]
+    vec![
+        format!("--config={}", config.display()),
+        "--secure-port=0".to_owned(),
+    ]
 }
 
 fn kwok_flags(kubeconfig: &Path, port: u16) -> Vec<String> {
     vec![
         format!("--kubeconfig={}", kubeconfig.display()),
-        format!("--manage-nodes-with-annotation-selector={KWOK_ANNOTATION}={KWOK_ANNOTATION_VALUE}"),
+        format!(
+            "--manage-nodes-with-annotation-selector={KWOK_ANNOTATION}={KWOK_ANNOTATION_VALUE}"
+        ),
         format!("--server-address=127.0.0.1:{port}"),
         "--node-lease-duration-seconds=0".to_owned(),
     ]

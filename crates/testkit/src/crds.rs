@@ -30,13 +30,19 @@ pub enum CrdError {
 }
 
 /// Applies `definitions` and waits until the server serves each of them.
-pub async fn install(client: &Client, definitions: &[CustomResourceDefinition]) -> Result<(), CrdError> {
+pub async fn install(
+    client: &Client,
+    definitions: &[CustomResourceDefinition],
+) -> Result<(), CrdError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let apply = PatchParams::apply("kthena-testkit").force();
     for definition in definitions {
         let name = definition.name_any();
         let applied = api.patch(&name, &apply, &Patch::Apply(definition)).await;
-        applied.map_err(|source| CrdError::Apply { name, source: Box::new(source) })?;
+        applied.map_err(|source| CrdError::Apply {
+            name,
+            source: Box::new(source),
+        })?;
     }
     for definition in definitions {
         let name = definition.name_any();
@@ -49,21 +55,42 @@ pub async fn install(client: &Client, definitions: &[CustomResourceDefinition]) 
 async fn established(api: &Api<CustomResourceDefinition>, name: &str) -> Option<()> {
     let status = api.get(name).await.ok()?.status?;
     let conditions = status.conditions.unwrap_or_default();
-    conditions.iter().any(|c| c.type_ == "Established" && c.status == "True").then_some(())
+    conditions
+        .iter()
+        .any(|c| c.type_ == "Established" && c.status == "True")
+        .then_some(())
 }
 
 /// Volcano's `PodGroup`, reduced to what our controllers read and write.
 pub fn pod_group() -> CustomResourceDefinition {
-    definition("scheduling.volcano.sh", "v1beta1", "PodGroup", "podgroups", &["pg"])
+    definition(
+        "scheduling.volcano.sh",
+        "v1beta1",
+        "PodGroup",
+        "podgroups",
+        &["pg"],
+    )
 }
 
 /// `LeaderWorkerSet`, reduced to a kind whose fields all pass.
 pub fn leader_worker_set() -> CustomResourceDefinition {
-    definition("leaderworkerset.x-k8s.io", "v1", "LeaderWorkerSet", "leaderworkersets", &["lws"])
+    definition(
+        "leaderworkerset.x-k8s.io",
+        "v1",
+        "LeaderWorkerSet",
+        "leaderworkersets",
+        &["lws"],
+    )
 }
 
 /// A namespaced kind with a status subresource and no schema for its fields.
-fn definition(group: &str, version: &str, kind: &str, plural: &str, short: &[&str]) -> CustomResourceDefinition {
+fn definition(
+    group: &str,
+    version: &str,
+    kind: &str,
+    plural: &str,
+    short: &[&str],
+) -> CustomResourceDefinition {
     let open: Value = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let raw = json!({
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -19,7 +19,11 @@ pub struct TimedOut {
 
 impl Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} did not come true within {:?}; last seen: {}", self.what, self.deadline, self.last)
+        write!(
+            f,
+            "{} did not come true within {:?}; last seen: {}",
+            self.what, self.deadline, self.last
+        )
     }
 }
 
@@ -28,7 +32,11 @@ impl std::error::Error for TimedOut {}
 /// Asks `condition` until it gives `Some`, at most for `deadline`.
 ///
 /// `what` names the condition in the error. The condition is asked at least once and once more at the end.
-pub async fn eventually<T, F, Fut>(what: &str, deadline: Duration, mut condition: F) -> Result<T, TimedOut>
+pub async fn eventually<T, F, Fut>(
+    what: &str,
+    deadline: Duration,
+    mut condition: F,
+) -> Result<T, TimedOut>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Option<T>>,
@@ -41,7 +49,11 @@ where
 }
 
 /// Asks `condition` until it gives `Ok`, at most for `deadline`; the last error is part of the report.
-pub async fn eventually_ok<T, E, F, Fut>(what: &str, deadline: Duration, mut condition: F) -> Result<T, TimedOut>
+pub async fn eventually_ok<T, E, F, Fut>(
+    what: &str,
+    deadline: Duration,
+    mut condition: F,
+) -> Result<T, TimedOut>
 where
     E: Debug,
     F: FnMut() -> Fut,
@@ -53,7 +65,11 @@ where
         match condition().await {
             Ok(value) => return Ok(value),
             Err(last) if late => {
-                return Err(TimedOut { what: what.to_owned(), deadline, last: format!("{last:?}") });
+                return Err(TimedOut {
+                    what: what.to_owned(),
+                    deadline,
+                    last: format!("{last:?}"),
+                });
             }
             Err(_) => sleep(PAUSE).await,
         }

@@ -121,12 +121,20 @@ fn default_watch() -> String {
 
 /// Reads all cases of a file.
 pub fn load(path: &Path) -> anyhow::Result<Vec<Case>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let cases: Vec<Case> =
-        serde_yaml_ng::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let cases: Vec<Case> = serde_yaml_ng::from_str(&text)
+        .with_context(|| format!("cannot understand {}", path.display()))?;
     for (position, case) in cases.iter().enumerate() {
-        let twice = cases[..position].iter().any(|earlier| earlier.name == case.name);
-        anyhow::ensure!(!twice, "{}: two cases are called {:?}", path.display(), case.name);
+        let twice = cases[..position]
+            .iter()
+            .any(|earlier| earlier.name == case.name);
+        anyhow::ensure!(
+            !twice,
+            "{}: two cases are called {:?}",
+            path.display(),
+            case.name
+        );
     }
     Ok(cases)
 }

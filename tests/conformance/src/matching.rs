@@ -48,7 +48,12 @@ fn rule(expected: &Value) -> Option<(&str, &Value)> {
 }
 
 fn apply(at: &str, rule: &str, argument: &Value, actual: Option<&Value>, found: &mut Vec<String>) {
-    let items = || actual.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let items = || {
+        actual
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    };
     let holds = match rule {
         "$absent" => actual.is_none(),
         "$present" => actual.is_some_and(|value| !value.is_null()),
@@ -65,7 +70,10 @@ fn apply(at: &str, rule: &str, argument: &Value, actual: Option<&Value>, found: 
         }
     };
     if !holds {
-        found.push(format!("{at}: expected {rule} {argument}, got {}", shown(actual)));
+        found.push(format!(
+            "{at}: expected {rule} {argument}, got {}",
+            shown(actual)
+        ));
     }
 }
 
@@ -74,7 +82,9 @@ fn wanted(argument: &Value) -> &[Value] {
 }
 
 fn has(items: &[Value], wanted: &Value) -> bool {
-    items.iter().any(|item| differences(wanted, Some(item)).is_empty())
+    items
+        .iter()
+        .any(|item| differences(wanted, Some(item)).is_empty())
 }
 
 fn size(value: &Value) -> Option<usize> {

@@ -3,7 +3,7 @@
 //! The result is committed in `data/`; it is made from the `api/openapi-spec/swagger.json` of a Kubernetes release by
 //! the example `pod_spec` of this crate. References are inlined, descriptions dropped (the CRD would grow to 1.4 MB and
 //! no longer fit a client-side apply), merge keys of patches dropped, and what the released document does not say but
-//! the Go types do is added: the defaults of [`DEFAULTS`].
+//! the Go types do is added: the defaults of `DEFAULTS`.
 
 use serde_json::{Map, Value, json};
 

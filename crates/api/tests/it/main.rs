@@ -5,6 +5,7 @@
     reason = "a test that cannot read its data has failed"
 )]
 
+mod generated;
 mod real_server;
 mod recording;
 mod round_trip;

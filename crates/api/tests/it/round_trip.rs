@@ -18,7 +18,7 @@ fn again<K: DeserializeOwned + Serialize>(object: &Value) -> Result<Value, serde
     serde_json::to_value(typed)
 }
 
-fn round_trip(kind: &str, object: &Value) -> Result<Value, serde_json::Error> {
+pub(crate) fn round_trip(kind: &str, object: &Value) -> Result<Value, serde_json::Error> {
     match kind {
         "ModelRoute" => again::<ModelRoute>(object),
         "ModelServer" => again::<ModelServer>(object),

@@ -1,4 +1,4 @@
-//! Plans one Deployment: which ReplicaSet carries its template, how large each of its ReplicaSets shall be.
+//! Plans one Deployment: which `ReplicaSet` carries its template, how large each of its `ReplicaSet`s shall be.
 //!
 //! A plan is one step; the writes it causes bring the next look. A rolling update first adds new pods as far as
 //! `maxSurge` allows, then takes away old ones as far as `maxUnavailable` allows.
@@ -7,7 +7,7 @@
 //!
 //! - The pods of all sets together never exceed `replicas + maxSurge` by what a plan adds.
 //! - A rolling update never takes away a pod that availability still needs.
-//! - A ReplicaSet is recognised by its template, not by its hash, so another program's sets are taken over.
+//! - A `ReplicaSet` is recognised by its template, not by its hash, so another program's sets are taken over.
 //!
 //! # Where to go next
 //!
@@ -33,7 +33,7 @@ pub use sets::{HASH_LABEL, REVISION};
 pub struct DeploymentView {
     /// The Deployment.
     pub deployment: Arc<Deployment>,
-    /// The ReplicaSets it owns.
+    /// The `ReplicaSet`s it owns.
     pub sets: Vec<Arc<ReplicaSet>>,
     /// The pods of those sets.
     pub pods: Vec<Arc<Pod>>,
@@ -105,7 +105,10 @@ pub fn plan(view: &DeploymentView, now: Timestamp) -> DeploymentPlan {
     let (status, again_in) = status::status(deployment, &sets, now);
     let status = (!status::same(deployment.status.as_ref(), &status)).then_some(status);
     if deployment.metadata.deletion_timestamp.is_some() || deployment.spec.is_none() {
-        return DeploymentPlan { status, ..DeploymentPlan::default() };
+        return DeploymentPlan {
+            status,
+            ..DeploymentPlan::default()
+        };
     }
     let mut actions = sets::marks(deployment, &sets);
     actions.extend(if is_paused(deployment) {
@@ -118,24 +121,42 @@ pub fn plan(view: &DeploymentView, now: Timestamp) -> DeploymentPlan {
     if actions.is_empty() && status::is_complete(deployment, &sets) {
         actions = sets::beyond_history(deployment, &sets);
     }
-    DeploymentPlan { actions, status, again_in }
+    DeploymentPlan {
+        actions,
+        status,
+        again_in,
+    }
 }
 
 fn is_paused(deployment: &Deployment) -> bool {
-    deployment.spec.as_ref().is_some_and(|spec| spec.paused == Some(true))
+    deployment
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.paused == Some(true))
 }
 
 fn wanted(deployment: &Deployment) -> i32 {
-    deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+    deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1)
 }
 
 fn replicas(set: &ReplicaSet) -> i32 {
-    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+    set.spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1)
 }
 
 /// Pods of a set that can be counted on: reported available, and not about to be taken away.
 fn available(set: &ReplicaSet) -> i32 {
-    let reported = set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0);
+    let reported = set
+        .status
+        .as_ref()
+        .and_then(|status| status.available_replicas)
+        .unwrap_or(0);
     reported.min(replicas(set))
 }
 

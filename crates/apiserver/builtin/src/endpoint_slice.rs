@@ -54,15 +54,24 @@ type Group = (&'static str, Vec<(String, String, i32, Option<String>)>);
 /// Lists what must change for the slices to show the pods of the Service.
 pub fn plan(view: &ServiceView) -> Vec<SliceAction> {
     let service = &view.service;
-    let own: Vec<&EndpointSlice> = view.slices.iter().map(AsRef::as_ref).filter(|slice| is_ours(slice)).collect();
+    let own: Vec<&EndpointSlice> = view
+        .slices
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|slice| is_ours(slice))
+        .collect();
     if service.metadata.deletion_timestamp.is_some() {
         return Vec::new();
     }
-    let Some(picks) = pod_selector(service) else { return Vec::new() };
+    let Some(picks) = pod_selector(service) else {
+        return Vec::new();
+    };
     let wanted = wanted(view, picks);
     let mut actions = Vec::new();
     for slice in &wanted {
-        let present = own.iter().find(|own| own.metadata.name == slice.metadata.name);
+        let present = own
+            .iter()
+            .find(|own| own.metadata.name == slice.metadata.name);
         match present {
             None => actions.push(SliceAction::Create(Box::new(slice.clone()))),
             Some(present) if same_content(present, slice) => {}
@@ -70,10 +79,15 @@ pub fn plan(view: &ServiceView) -> Vec<SliceAction> {
         }
     }
     let names: BTreeSet<_> = wanted.iter().map(|slice| &slice.metadata.name).collect();
-    let surplus = own.iter().filter(|slice| !names.contains(&slice.metadata.name));
+    let surplus = own
+        .iter()
+        .filter(|slice| !names.contains(&slice.metadata.name));
     actions.extend(surplus.map(|slice| {
         let metadata = &slice.metadata;
-        SliceAction::Delete(metadata.name.clone().unwrap_or_default(), metadata.uid.clone().unwrap_or_default())
+        SliceAction::Delete(
+            metadata.name.clone().unwrap_or_default(),
+            metadata.uid.clone().unwrap_or_default(),
+        )
     }));
     actions
 }
@@ -82,12 +96,16 @@ pub fn plan(view: &ServiceView) -> Vec<SliceAction> {
 pub(crate) fn pod_selector(service: &Service) -> Option<&BTreeMap<String, String>> {
     let spec = service.spec.as_ref()?;
     let external = spec.type_.as_deref() == Some("ExternalName");
-    spec.selector.as_ref().filter(|selector| !external && !selector.is_empty())
+    spec.selector
+        .as_ref()
+        .filter(|selector| !external && !selector.is_empty())
 }
 
 fn is_ours(slice: &EndpointSlice) -> bool {
     let labels = slice.metadata.labels.as_ref();
-    labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|manager| manager == MANAGER)
+    labels
+        .and_then(|labels| labels.get(MANAGED_BY))
+        .is_some_and(|manager| manager == MANAGER)
 }
 
 fn wanted(view: &ServiceView, picks: &BTreeMap<String, String>) -> Vec<EndpointSlice> {
@@ -100,14 +118,22 @@ fn wanted(view: &ServiceView, picks: &BTreeMap<String, String>) -> Vec<EndpointS
         if !labels.is_some_and(|labels| selector::has_all(picks, labels)) {
             continue;
         }
-        let Some((family, address)) = address(pod) else { continue };
+        let Some((family, address)) = address(pod) else {
+            continue;
+        };
         let endpoint = endpoint(service, pod, address);
-        groups.entry((family, ports(service, pod))).or_default().push(endpoint);
+        groups
+            .entry((family, ports(service, pod)))
+            .or_default()
+            .push(endpoint);
     }
     if groups.is_empty() {
         groups.insert(("IPv4", Vec::new()), Vec::new());
     }
-    groups.into_iter().flat_map(|(group, endpoints)| slices(service, &group, &endpoints)).collect()
+    groups
+        .into_iter()
+        .flat_map(|(group, endpoints)| slices(service, &group, &endpoints))
+        .collect()
 }
 
 fn address(pod: &Pod) -> Option<(&'static str, String)> {
@@ -120,10 +146,15 @@ fn address(pod: &Pod) -> Option<(&'static str, String)> {
 
 fn endpoint(service: &Service, pod: &Pod, address: String) -> Endpoint {
     let spec = pod.spec.as_ref();
-    let publish = service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses) == Some(true);
+    let publish = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.publish_not_ready_addresses)
+        == Some(true);
     let serving = pods::is_ready(pod);
     let terminating = pod.metadata.deletion_timestamp.is_some();
-    let in_subdomain = spec.is_some_and(|spec| spec.subdomain.is_some() && spec.subdomain == service.metadata.name);
+    let in_subdomain = spec
+        .is_some_and(|spec| spec.subdomain.is_some() && spec.subdomain == service.metadata.name);
     Endpoint {
         addresses: vec![address],
         conditions: Some(EndpointConditions {
@@ -131,7 +162,9 @@ fn endpoint(service: &Service, pod: &Pod, address: String) -> Endpoint {
             serving: Some(serving),
             terminating: Some(terminating),
         }),
-        hostname: spec.and_then(|spec| spec.hostname.clone()).filter(|_| in_subdomain),
+        hostname: spec
+            .and_then(|spec| spec.hostname.clone())
+            .filter(|_| in_subdomain),
         node_name: spec.and_then(|spec| spec.node_name.clone()),
         target_ref: Some(ObjectReference {
             kind: Some("Pod".to_owned()),
@@ -147,11 +180,19 @@ fn endpoint(service: &Service, pod: &Pod, address: String) -> Endpoint {
 /// The ports of the Service as `pod` has them: name, protocol, number, application protocol. A port that the
 /// pod does not name is left out.
 fn ports(service: &Service, pod: &Pod) -> Vec<(String, String, i32, Option<String>)> {
-    let listed = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    let listed = service
+        .spec
+        .iter()
+        .flat_map(|spec| spec.ports.iter().flatten());
     let resolved = listed.filter_map(|port| {
         let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
         let number = target_port(port, &protocol, pod)?;
-        Some((port.name.clone().unwrap_or_default(), protocol, number, port.app_protocol.clone()))
+        Some((
+            port.name.clone().unwrap_or_default(),
+            protocol,
+            number,
+            port.app_protocol.clone(),
+        ))
     });
     let mut resolved: Vec<_> = resolved.collect();
     resolved.sort();
@@ -160,14 +201,14 @@ fn ports(service: &Service, pod: &Pod) -> Vec<(String, String, i32, Option<Strin
 
 fn target_port(port: &ServicePort, protocol: &str, pod: &Pod) -> Option<i32> {
     match &port.target_port {
-        None => Some(port.port),
-        Some(IntOrString::Int(0)) => Some(port.port),
+        None | Some(IntOrString::Int(0)) => Some(port.port),
         Some(IntOrString::Int(number)) => Some(*number),
         Some(IntOrString::String(name)) => {
             let containers = pod.spec.iter().flat_map(|spec| spec.containers.iter());
             let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
             let named = ports.find(|port| {
-                port.name.as_ref() == Some(name) && port.protocol.as_deref().unwrap_or("TCP") == protocol
+                port.name.as_ref() == Some(name)
+                    && port.protocol.as_deref().unwrap_or("TCP") == protocol
             });
             named.map(|port| port.container_port)
         }
@@ -175,8 +216,11 @@ fn target_port(port: &ServicePort, protocol: &str, pod: &Pod) -> Option<i32> {
 }
 
 fn slices(service: &Service, group: &Group, endpoints: &[Endpoint]) -> Vec<EndpointSlice> {
-    let chunks: Vec<&[Endpoint]> =
-        if endpoints.is_empty() { vec![endpoints] } else { endpoints.chunks(LARGEST).collect() };
+    let chunks: Vec<&[Endpoint]> = if endpoints.is_empty() {
+        vec![endpoints]
+    } else {
+        endpoints.chunks(LARGEST).collect()
+    };
     let number = |(number, chunk): (usize, &&[Endpoint])| slice(service, group, number, chunk);
     chunks.iter().enumerate().map(number).collect()
 }
@@ -188,16 +232,23 @@ fn slice(service: &Service, group: &Group, number: usize, endpoints: &[Endpoint]
     let mut labels = service.metadata.labels.clone().unwrap_or_default();
     labels.insert(SERVICE_NAME.to_owned(), name.clone());
     labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
-    if service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None") {
+    if service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.cluster_ip.as_deref())
+        == Some("None")
+    {
         labels.insert(HEADLESS.to_owned(), String::new());
     }
     let (family, ports) = group;
-    let ports = ports.iter().map(|(name, protocol, number, application)| EndpointPort {
-        name: Some(name.clone()),
-        protocol: Some(protocol.clone()),
-        port: Some(*number),
-        app_protocol: application.clone(),
-    });
+    let ports = ports
+        .iter()
+        .map(|(name, protocol, number, application)| EndpointPort {
+            name: Some(name.clone()),
+            protocol: Some(protocol.clone()),
+            port: Some(*number),
+            app_protocol: application.clone(),
+        });
     EndpointSlice {
         metadata: ObjectMeta {
             name: Some(joined(&name, &suffix)),

@@ -11,7 +11,10 @@ pub(crate) fn short_hash(content: &impl Serialize, length: usize) -> String {
     // The types hashed here have text keys only, which JSON always takes.
     let bytes = serde_json::to_vec(content).unwrap_or_default();
     let digest = Sha256::digest(&bytes);
-    let letters = digest.iter().take(length).map(|byte| ALPHABET[usize::from(*byte) % ALPHABET.len()]);
+    let letters = digest
+        .iter()
+        .take(length)
+        .map(|byte| ALPHABET[usize::from(*byte) % ALPHABET.len()]);
     letters.map(char::from).collect()
 }
 
@@ -19,6 +22,11 @@ pub(crate) fn short_hash(content: &impl Serialize, length: usize) -> String {
 pub(crate) fn joined(name: &str, suffix: &str) -> String {
     const LONGEST: usize = 253;
     let room = LONGEST.saturating_sub(suffix.len() + 1);
-    let end = name.char_indices().map(|(at, _)| at).chain([name.len()]).take_while(|at| *at <= room).last();
+    let end = name
+        .char_indices()
+        .map(|(at, _)| at)
+        .chain([name.len()])
+        .take_while(|at| *at <= room)
+        .last();
     format!("{}-{suffix}", &name[..end.unwrap_or(0)])
 }

@@ -1,4 +1,4 @@
-//! The controllers that a cluster brings along and local mode needs as well: Deployments, ReplicaSets and the
+//! The controllers that a cluster brings along and local mode needs as well: Deployments, `ReplicaSet`s and the
 //! endpoint slices of Services.
 //!
 //! A planner per kind is a pure function of what is there; one shell watches, asks the planner and writes.

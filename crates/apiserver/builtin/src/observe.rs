@@ -20,17 +20,31 @@ pub(crate) fn deployment(world: &World, key: &ObjectKey) -> Option<DeploymentVie
     let sets: Vec<_> = sets.map(|(_, set)| Arc::clone(set)).collect();
     let mut pods = world.pods_in(&key.namespace);
     pods.retain(|pod| sets.iter().any(|set| owns(set, pod)));
-    Some(DeploymentView { deployment, sets, pods })
+    Some(DeploymentView {
+        deployment,
+        sets,
+        pods,
+    })
 }
 
 pub(crate) fn replica_set(world: &World, key: &ObjectKey) -> Option<ReplicaSetView> {
     let set = Arc::clone(world.sets.get(key)?);
-    Some(ReplicaSetView { set, pods: world.pods_in(&key.namespace) })
+    Some(ReplicaSetView {
+        set,
+        pods: world.pods_in(&key.namespace),
+    })
 }
 
 pub(crate) fn service(world: &World, key: &ObjectKey) -> Option<ServiceView> {
     let service = Arc::clone(world.services.get(key)?);
-    let slices = world.slices.iter().filter(|(_, slice)| service_of(slice).as_ref() == Some(key));
+    let slices = world
+        .slices
+        .iter()
+        .filter(|(_, slice)| service_of(slice).as_ref() == Some(key));
     let slices = slices.map(|(_, slice)| Arc::clone(slice)).collect();
-    Some(ServiceView { service, pods: world.pods_in(&key.namespace), slices })
+    Some(ServiceView {
+        service,
+        pods: world.pods_in(&key.namespace),
+        slices,
+    })
 }

@@ -8,7 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 /// The one owner that manages an object.
 pub(crate) fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
-    metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+    metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true))
 }
 
 /// Whether the pod has finished for good.
@@ -22,13 +26,18 @@ pub(crate) fn is_active(pod: &Pod) -> bool {
 }
 
 pub(crate) fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
+    pod.status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or("Pending")
 }
 
 /// The condition `Ready`, if it is true.
 fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Whether the pod says that it is ready.
@@ -38,7 +47,10 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
 
 /// When the pod became ready, if it is.
 pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
-    ready_condition(pod)?.last_transition_time.as_ref().map(|time| time.0)
+    ready_condition(pod)?
+        .last_transition_time
+        .as_ref()
+        .map(|time| time.0)
 }
 
 /// Whether the pod has been ready for `min_ready_seconds`, or how long that still takes.
@@ -49,7 +61,9 @@ pub(crate) fn availability(pod: &Pod, min_ready_seconds: i32, now: Timestamp) ->
     if min_ready_seconds <= 0 {
         return Availability::Yes;
     }
-    let Some(since) = ready_since(pod) else { return Availability::No };
+    let Some(since) = ready_since(pod) else {
+        return Availability::No;
+    };
     let left = SignedDuration::from_secs(i64::from(min_ready_seconds)) - now.duration_since(since);
     match Duration::try_from(left) {
         Ok(left) if !left.is_zero() => Availability::In(left),

@@ -1,4 +1,4 @@
-//! Plans one ReplicaSet: which pods to make, to delete, to adopt and to let go.
+//! Plans one `ReplicaSet`: which pods to make, to delete, to adopt and to let go.
 //!
 //! # Invariants
 //!
@@ -53,22 +53,39 @@ pub struct ReplicaSetPlan {
 /// Lists what must change for the set to match its spec.
 pub fn plan(view: &ReplicaSetView, now: Timestamp) -> ReplicaSetPlan {
     let set = &view.set;
-    let Some(spec) = &set.spec else { return ReplicaSetPlan::default() };
-    let owned: Vec<&Pod> = view.pods.iter().map(AsRef::as_ref).filter(|pod| owns(set, pod)).collect();
-    let (matching, strangers): (Vec<&Pod>, Vec<&Pod>) =
-        owned.iter().copied().partition(|pod| selector::matches(&spec.selector, pod.metadata.labels.as_ref()));
-    let active: Vec<&Pod> = matching.into_iter().filter(|pod| pods::is_active(pod)).collect();
+    let Some(spec) = &set.spec else {
+        return ReplicaSetPlan::default();
+    };
+    let owned: Vec<&Pod> = view
+        .pods
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|pod| owns(set, pod))
+        .collect();
+    let (matching, strangers): (Vec<&Pod>, Vec<&Pod>) = owned
+        .iter()
+        .copied()
+        .partition(|pod| selector::matches(&spec.selector, pod.metadata.labels.as_ref()));
+    let active: Vec<&Pod> = matching
+        .into_iter()
+        .filter(|pod| pods::is_active(pod))
+        .collect();
 
     let (status, again_in) = status(set, &active, now);
     let mut plan = ReplicaSetPlan {
-        status: (set.status.as_ref().map(filled).as_ref() != Some(&filled(&status))).then_some(status),
+        status: (set.status.as_ref().map(filled).as_ref() != Some(&filled(&status)))
+            .then_some(status),
         again_in,
         ..ReplicaSetPlan::default()
     };
     if set.metadata.deletion_timestamp.is_some() {
         return plan;
     }
-    plan.release = strangers.into_iter().filter(|pod| pods::is_active(pod)).map(name_and_uid).collect();
+    plan.release = strangers
+        .into_iter()
+        .filter(|pod| pods::is_active(pod))
+        .map(name_and_uid)
+        .collect();
     plan.adopt = orphans(view).map(name_and_uid).collect();
     let present = active.len() + plan.adopt.len();
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
@@ -82,7 +99,8 @@ pub fn plan(view: &ReplicaSetView, now: Timestamp) -> ReplicaSetPlan {
 
 /// Whether `set` manages `pod`.
 pub(crate) fn owns(set: &ReplicaSet, pod: &Pod) -> bool {
-    pods::controller(&pod.metadata).is_some_and(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
+    pods::controller(&pod.metadata)
+        .is_some_and(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
 }
 
 /// The owner reference that pods of `set` carry.
@@ -102,18 +120,26 @@ fn orphans(view: &ReplicaSetView) -> impl Iterator<Item = &Pod> {
     view.pods.iter().map(AsRef::as_ref).filter(move |pod| {
         pods::controller(&pod.metadata).is_none()
             && pods::is_active(pod)
-            && spec.is_some_and(|spec| selector::matches(&spec.selector, pod.metadata.labels.as_ref()))
+            && spec
+                .is_some_and(|spec| selector::matches(&spec.selector, pod.metadata.labels.as_ref()))
     })
 }
 
 fn name_and_uid(pod: &Pod) -> (String, String) {
-    (pod.metadata.name.clone().unwrap_or_default(), pod.metadata.uid.clone().unwrap_or_default())
+    (
+        pod.metadata.name.clone().unwrap_or_default(),
+        pod.metadata.uid.clone().unwrap_or_default(),
+    )
 }
 
 /// Pods under the first names that are free; a name is taken until its pod is gone.
 fn new_pods(view: &ReplicaSetView, count: usize) -> Vec<Pod> {
     let set = &view.set;
-    let taken: BTreeSet<&str> = view.pods.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
+    let taken: BTreeSet<&str> = view
+        .pods
+        .iter()
+        .filter_map(|pod| pod.metadata.name.as_deref())
+        .collect();
     let name = set.metadata.name.as_deref().unwrap_or_default();
     let uid = set.metadata.uid.as_deref().unwrap_or_default();
     let names = (0_u32..).map(|number| joined(name, &short_hash(&(uid, number), 5)));
@@ -123,7 +149,11 @@ fn new_pods(view: &ReplicaSetView, count: usize) -> Vec<Pod> {
 }
 
 fn new_pod(set: &ReplicaSet, name: String) -> Pod {
-    let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
+    let template = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.clone())
+        .unwrap_or_default();
     let from_template = template.metadata.unwrap_or_default();
     let owner = owner_reference(set);
     Pod {
@@ -150,16 +180,27 @@ fn victims(mut active: Vec<&Pod>, count: usize) -> Vec<(String, String)> {
 
 /// Orders pods by how much their loss hurts: least first.
 fn value_of(pod: &Pod) -> impl Ord + use<> {
-    let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+    let bound = pod
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.node_name.is_some());
     let phase = match pods::phase(pod) {
         "Pending" => 0,
         "Unknown" => 1,
         _ => 2,
     };
     let annotations = pod.metadata.annotations.as_ref();
-    let cost = annotations.and_then(|all| all.get(DELETION_COST)).and_then(|cost| cost.parse::<i32>().ok());
-    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    let restarts = containers.map(|container| container.restart_count).max().unwrap_or(0);
+    let cost = annotations
+        .and_then(|all| all.get(DELETION_COST))
+        .and_then(|cost| cost.parse::<i32>().ok());
+    let containers = pod
+        .status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten());
+    let restarts = containers
+        .map(|container| container.restart_count)
+        .max()
+        .unwrap_or(0);
     let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
     (
         bound,
@@ -174,17 +215,28 @@ fn value_of(pod: &Pod) -> impl Ord + use<> {
     )
 }
 
-fn status(set: &ReplicaSet, active: &[&Pod], now: Timestamp) -> (ReplicaSetStatus, Option<Duration>) {
+fn status(
+    set: &ReplicaSet,
+    active: &[&Pod],
+    now: Timestamp,
+) -> (ReplicaSetStatus, Option<Duration>) {
     let spec = set.spec.as_ref();
     let min_ready = spec.and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
     let template = spec.and_then(|spec| spec.template.as_ref());
     let labels = template.and_then(|template| template.metadata.as_ref()?.labels.as_ref());
     let fully_labelled = |pod: &&&Pod| {
-        labels.is_none_or(|wanted| pod.metadata.labels.as_ref().is_some_and(|have| selector::has_all(wanted, have)))
+        labels.is_none_or(|wanted| {
+            pod.metadata
+                .labels
+                .as_ref()
+                .is_some_and(|have| selector::has_all(wanted, have))
+        })
     };
-    let states: Vec<Availability> =
-        active.iter().map(|pod| pods::availability(pod, min_ready, now)).collect();
-    let soon = states.iter().filter_map(|state| match state {
+    let pods_available: Vec<Availability> = active
+        .iter()
+        .map(|pod| pods::availability(pod, min_ready, now))
+        .collect();
+    let soon = pods_available.iter().filter_map(|state| match state {
         Availability::In(left) => Some(*left),
         Availability::Yes | Availability::No => None,
     });
@@ -193,9 +245,17 @@ fn status(set: &ReplicaSet, active: &[&Pod], now: Timestamp) -> (ReplicaSetStatu
         replicas: i32::try_from(active.len()).unwrap_or(i32::MAX),
         fully_labeled_replicas: count(active.iter().filter(fully_labelled).count()),
         ready_replicas: count(active.iter().filter(|pod| pods::is_ready(pod)).count()),
-        available_replicas: count(states.iter().filter(|state| **state == Availability::Yes).count()),
+        available_replicas: count(
+            pods_available
+                .iter()
+                .filter(|state| **state == Availability::Yes)
+                .count(),
+        ),
         observed_generation: set.metadata.generation,
-        conditions: set.status.as_ref().and_then(|status| status.conditions.clone()),
+        conditions: set
+            .status
+            .as_ref()
+            .and_then(|status| status.conditions.clone()),
         ..ReplicaSetStatus::default()
     };
     (status, soon.min())

@@ -14,17 +14,21 @@ pub(crate) fn matches(selector: &LabelSelector, labels: Option<&BTreeMap<String,
     if pairs.is_none_or(BTreeMap::is_empty) && expressions.is_empty() {
         return false;
     }
-    pairs.is_none_or(|pairs| has_all(pairs, labels)) && expressions.iter().all(|one| holds(one, labels))
+    pairs.is_none_or(|pairs| has_all(pairs, labels))
+        && expressions.iter().all(|one| holds(one, labels))
 }
 
 /// Whether `labels` hold every pair.
 pub(crate) fn has_all(pairs: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
-    pairs.iter().all(|(key, value)| labels.get(key) == Some(value))
+    pairs
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value))
 }
 
 fn holds(requirement: &LabelSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
     let value = labels.get(&requirement.key);
-    let listed = || value.is_some_and(|value| requirement.values.iter().flatten().any(|one| one == value));
+    let listed =
+        || value.is_some_and(|value| requirement.values.iter().flatten().any(|one| one == value));
     match requirement.operator.as_str() {
         "In" => listed(),
         "NotIn" => !listed(),

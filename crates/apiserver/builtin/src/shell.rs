@@ -37,10 +37,17 @@ pub(crate) struct Shell {
 pub async fn run(client: Client, shutdown: CancellationToken) {
     let limits = RetryLimits {
         longest: LONGEST_PAUSE,
-        overall: RequestRate { per_second: 100.0, burst: NonZeroU32::new(500).unwrap_or(NonZeroU32::MIN) },
+        overall: RequestRate {
+            per_second: 100.0,
+            burst: NonZeroU32::new(500).unwrap_or(NonZeroU32::MIN),
+        },
         ..RetryLimits::default()
     };
-    let shell = Arc::new(Shell { client, world: Mutex::default(), queue: WorkQueue::new(limits) });
+    let shell = Arc::new(Shell {
+        client,
+        world: Mutex::default(),
+        queue: WorkQueue::new(limits),
+    });
     let synced = CancellationToken::new();
     let mut tasks = JoinSet::new();
     for _ in 0..WORKERS {
@@ -113,14 +120,18 @@ impl Shell {
     async fn reconcile(&self, key: &Key) -> Result<Option<Duration>, WriteError> {
         match key {
             Key::Deployment(key) => {
-                let Some(view) = observe::deployment(&self.world(), key) else { return Ok(None) };
+                let Some(view) = observe::deployment(&self.world(), key) else {
+                    return Ok(None);
+                };
                 let plan = deployment::plan(&view, Timestamp::now());
                 self.carry_out_deployment(key, &plan).await?;
                 Ok(plan.again_in)
             }
             Key::ReplicaSet(key) => self.reconcile_set(key).await,
             Key::Service(key) => {
-                let Some(view) = observe::service(&self.world(), key) else { return Ok(None) };
+                let Some(view) = observe::service(&self.world(), key) else {
+                    return Ok(None);
+                };
                 let actions = endpoint_slice::plan(&view);
                 self.carry_out_slices(key, &actions).await?;
                 Ok(None)

@@ -51,7 +51,9 @@ impl World {
     pub(crate) fn apply(&mut self, event: &Event) -> BTreeSet<Key> {
         let mut keys = BTreeSet::new();
         match event {
-            Event::Deployment(change) => keys.extend(self.deployments.apply(change).map(Key::Deployment)),
+            Event::Deployment(change) => {
+                keys.extend(self.deployments.apply(change).map(Key::Deployment));
+            }
             Event::Service(change) => keys.extend(self.services.apply(change).map(Key::Service)),
             Event::ReplicaSet(change) => {
                 keys.extend(self.sets.apply(change).map(Key::ReplicaSet));
@@ -62,7 +64,11 @@ impl World {
             Event::Pod(change) => self.apply_pod(change, &mut keys),
             Event::Slice(change) => {
                 self.slices.apply(change);
-                keys.extend(object(change).and_then(|slice| service_of(slice)).map(Key::Service));
+                keys.extend(
+                    object(change)
+                        .and_then(|slice| service_of(slice))
+                        .map(Key::Service),
+                );
             }
         }
         keys
@@ -79,7 +85,10 @@ impl World {
 
     /// Pods of one namespace.
     pub(crate) fn pods_in(&self, namespace: &str) -> Vec<Arc<Pod>> {
-        let all = self.pods.iter().filter(|(key, _)| key.namespace == namespace);
+        let all = self
+            .pods
+            .iter()
+            .filter(|(key, _)| key.namespace == namespace);
         all.map(|(_, pod)| Arc::clone(pod)).collect()
     }
 
@@ -87,13 +96,18 @@ impl World {
     pub(crate) fn expect(&mut self, set: &ObjectKey, pod: &str, now: Instant) {
         let key = ObjectKey::new(&set.namespace, pod);
         if self.pods.get(&key).is_none() {
-            self.unseen.entry(set.clone()).or_default().insert(pod.to_owned(), now);
+            self.unseen
+                .entry(set.clone())
+                .or_default()
+                .insert(pod.to_owned(), now);
         }
     }
 
     /// Whether pods made for `set` are still unseen.
     pub(crate) fn is_behind(&mut self, set: &ObjectKey, now: Instant) -> bool {
-        let Some(pods) = self.unseen.get_mut(set) else { return false };
+        let Some(pods) = self.unseen.get_mut(set) else {
+            return false;
+        };
         pods.retain(|_, made| now.duration_since(*made) < SEEN_WITHIN);
         let behind = !pods.is_empty();
         if !behind {
@@ -121,14 +135,23 @@ impl World {
             if let Some(unseen) = self.unseen.get_mut(&set) {
                 unseen.remove(pod.metadata.name.as_deref().unwrap_or_default());
             }
-            let owner = self.sets.get(&set).and_then(|set| owner(&set.metadata, "Deployment"));
+            let owner = self
+                .sets
+                .get(&set)
+                .and_then(|set| owner(&set.metadata, "Deployment"));
             keys.extend(owner.map(Key::Deployment));
             keys.insert(Key::ReplicaSet(set));
         } else if pods::controller(&pod.metadata).is_none() {
-            let sets = self.sets.iter().filter(|(key, _)| key.namespace == namespace);
+            let sets = self
+                .sets
+                .iter()
+                .filter(|(key, _)| key.namespace == namespace);
             keys.extend(sets.map(|(key, _)| Key::ReplicaSet(key.clone())));
         }
-        let services = self.services.iter().filter(|(key, _)| key.namespace == namespace);
+        let services = self
+            .services
+            .iter()
+            .filter(|(key, _)| key.namespace == namespace);
         keys.extend(services.map(|(key, _)| Key::Service(key.clone())));
     }
 }
@@ -141,17 +164,26 @@ fn object<K>(change: &Change<K>) -> Option<&Arc<K>> {
 }
 
 fn key_of(metadata: &ObjectMeta) -> ObjectKey {
-    ObjectKey::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+    ObjectKey::new(
+        metadata.namespace.clone().unwrap_or_default(),
+        metadata.name.clone().unwrap_or_default(),
+    )
 }
 
 /// The managing owner, if it is of that kind.
 fn owner(metadata: &ObjectMeta, kind: &str) -> Option<ObjectKey> {
     let owner = pods::controller(metadata).filter(|owner| owner.kind == kind)?;
-    Some(ObjectKey::new(metadata.namespace.clone().unwrap_or_default(), owner.name.clone()))
+    Some(ObjectKey::new(
+        metadata.namespace.clone().unwrap_or_default(),
+        owner.name.clone(),
+    ))
 }
 
 /// The Service that a slice names.
 pub(crate) fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
     let name = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
-    Some(ObjectKey::new(slice.metadata.namespace.clone().unwrap_or_default(), name.clone()))
+    Some(ObjectKey::new(
+        slice.metadata.namespace.clone().unwrap_or_default(),
+        name.clone(),
+    ))
 }

@@ -33,7 +33,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .try_collect::<Vec<()>>()
         .await?;
     let taken = begun.elapsed();
-    println!("{pods} pods by {writers} writers in {taken:?}, {} resident", resident());
+    println!(
+        "{pods} pods by {writers} writers in {taken:?}, {} resident",
+        resident()
+    );
 
     let begun = Instant::now();
     server.shutdown().await;

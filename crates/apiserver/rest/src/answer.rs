@@ -74,7 +74,7 @@ pub(crate) fn error(error: &ApiError) -> Response<Body> {
     if code.is_server_error() {
         tracing::warn!(%error, "a request failed");
     }
-    let mut response = whole(code, "application/json", error.status().to_string().into());
+    let mut response = whole(code, "application/json", status(error).to_string().into());
     if let ApiError::TooManyRequests {
         retry_after_seconds,
         ..
@@ -85,6 +85,38 @@ pub(crate) fn error(error: &ApiError) -> Response<Body> {
             .insert(RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
     }
     response
+}
+
+/// The `Status` of a refusal, in the words of the web framework around the real server where that answers itself.
+fn status(error: &ApiError) -> Value {
+    let mut status = error.status();
+    match error {
+        ApiError::UnknownPath => status["details"] = serde_json::json!({}),
+        ApiError::MethodNotSupported { .. } => {
+            status["message"] =
+                "the server does not allow this method on the requested resource".into();
+            status["details"] = serde_json::json!({});
+        }
+        ApiError::NotAcceptable { accepted } => {
+            let forms = accepted.join(", ");
+            let text = format!("406: Not Acceptable\n\nAvailable representations: {forms}");
+            status["message"] = text.into();
+        }
+        ApiError::UnsupportedMediaType { accepted } if accepted.is_empty() => {
+            status["message"] = "415: Unsupported Media Type".into();
+        }
+        _ => {}
+    }
+    status
+}
+
+/// The answer for a path that belongs to nothing.
+pub(crate) fn no_such_page() -> Response<Body> {
+    whole(
+        StatusCode::NOT_FOUND,
+        "text/plain; charset=utf-8",
+        "404 page not found\n".into(),
+    )
 }
 
 /// Adds one `Warning` header for each text.

@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use crate::catalog::{Catalog, ResourceType, Subresource, VERBS};
+use crate::catalog::{Catalog, ResourceType, Subresource};
 
 /// The API version of aggregated discovery documents.
 fn aggregated_version(version: &str) -> String {
@@ -90,7 +90,7 @@ fn plain_resource(kind: &ResourceType) -> Value {
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": VERBS,
+        "verbs": kind.verbs(),
     });
     add_names(&mut entry, kind);
     entry
@@ -179,7 +179,7 @@ fn aggregated_resource(kind: &ResourceType) -> Value {
         "responseKind": { "group": kind.group, "version": kind.version, "kind": kind.kind },
         "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": kind.singular,
-        "verbs": VERBS,
+        "verbs": kind.verbs(),
     });
     add_names(&mut entry, kind);
     if !subresources.is_empty() {

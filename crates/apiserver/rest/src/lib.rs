@@ -32,6 +32,7 @@ mod kubeconfig;
 mod listen;
 mod logs;
 mod openapi;
+mod protobuf;
 mod query;
 mod request_info;
 mod review;

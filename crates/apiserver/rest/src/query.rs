@@ -9,6 +9,7 @@
 mod tests;
 
 use kthena_apiserver_objects::{ApiError, store::RawListOptions};
+use kthena_schema::{Fault, FieldPath};
 
 use crate::request_info::percent_decode;
 
@@ -30,6 +31,36 @@ pub(crate) struct BadOption {
 impl From<BadOption> for ApiError {
     fn from(option: BadOption) -> Self {
         Self::bad_request(option.to_string())
+    }
+}
+
+/// The kinds of option objects, as refusals name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OptionsKind {
+    Create,
+    Update,
+    Patch,
+    Delete,
+}
+
+impl OptionsKind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CreateOptions",
+            Self::Update => "UpdateOptions",
+            Self::Patch => "PatchOptions",
+            Self::Delete => "DeleteOptions",
+        }
+    }
+
+    /// Options that can be read but not granted.
+    pub(crate) fn invalid(self, fault: Fault) -> ApiError {
+        ApiError::Invalid {
+            group: "meta.k8s.io".into(),
+            kind: self.name().into(),
+            name: String::new(),
+            faults: vec![fault],
+        }
     }
 }
 
@@ -153,17 +184,19 @@ pub(crate) struct WriteOptions {
 }
 
 impl WriteOptions {
-    pub(crate) fn read(query: &Query) -> Result<Self, BadOption> {
+    pub(crate) fn read(query: &Query, kind: OptionsKind) -> Result<Self, ApiError> {
         let field_validation = match query.text("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
             Some("Ignore") => FieldValidation::Ignore,
             Some("Strict") => FieldValidation::Strict,
             Some(other) => {
-                return Err(bad("fieldValidation", other, "Ignore, Warn or Strict"));
+                let path = FieldPath::new("fieldValidation");
+                let supported = ["", "Ignore", "Strict", "Warn"];
+                return Err(kind.invalid(Fault::not_supported(path, other, &supported)));
             }
         };
         Ok(Self {
-            dry_run: dry_run(query)?,
+            dry_run: dry_run(query, kind)?,
             field_manager: query.text("fieldManager").map(ToOwned::to_owned),
             field_validation,
             force: query.optional_flag("force")?,
@@ -172,13 +205,14 @@ impl WriteOptions {
 }
 
 /// Whether `dryRun=All` was given; any other value is refused.
-pub(crate) fn dry_run(query: &Query) -> Result<bool, BadOption> {
-    let mut asked = false;
-    for value in query.all("dryRun").filter(|value| !value.is_empty()) {
-        if value != "All" {
-            return Err(bad("dryRun", value, "All"));
-        }
-        asked = true;
+pub(crate) fn dry_run(query: &Query, kind: OptionsKind) -> Result<bool, ApiError> {
+    let asked: Vec<&str> = query
+        .all("dryRun")
+        .filter(|value| !value.is_empty())
+        .collect();
+    if asked.iter().any(|value| *value != "All") {
+        let fault = Fault::not_supported(FieldPath::new("dryRun"), asked, &["All"]);
+        return Err(kind.invalid(fault));
     }
-    Ok(asked)
+    Ok(!asked.is_empty())
 }

@@ -56,6 +56,8 @@ pub(crate) struct ResourcePath {
     pub(crate) name: Option<String>,
     /// For example `status`.
     pub(crate) subresource: Option<String>,
+    /// Whether the path says `watch`, as old clients write it.
+    pub(crate) watch: bool,
 }
 
 /// Sorts `path` (without query) into a [`Target`].
@@ -91,6 +93,10 @@ fn resource_list(group: &str, version: &str) -> Target {
 }
 
 fn resource(group: &str, version: &str, rest: &[&str]) -> Target {
+    let (watch, rest) = match rest {
+        ["watch", inner @ ..] if !inner.is_empty() => (true, inner),
+        _ => (false, rest),
+    };
     let (namespace, rest) = match rest {
         // `namespaces/x`, `namespaces/x/status` and `namespaces/x/finalize` are the Namespace object.
         ["namespaces", _, "status" | "finalize"] if group.is_empty() => (None, rest),
@@ -110,6 +116,7 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Target {
         namespace: namespace.map(ToOwned::to_owned),
         name: name.map(ToOwned::to_owned),
         subresource,
+        watch,
     })
 }
 

@@ -13,6 +13,7 @@ use crate::{
     admission,
     catalog::{ResourceType, custom},
     core_types::{check, defaults, settle},
+    handlers::planning::Target,
     query::FieldValidation,
 };
 
@@ -57,7 +58,13 @@ fn strip(
     let strays: Vec<String> = unknown.chain(duplicates).collect();
     match validation {
         FieldValidation::Strict if !strays.is_empty() => {
-            let message = format!("strict decoding error: {}", strays.join(", "));
+            let message = format!(
+                "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
+                kind.kind,
+                kind.version,
+                kind.kind,
+                strays.join(", "),
+            );
             Err(ApiError::bad_request(message))
         }
         FieldValidation::Ignore => Ok(Vec::new()),
@@ -184,14 +191,54 @@ fn verdict(kind: &ResourceType, object: &Value, faults: Vec<Fault>) -> Result<()
     })
 }
 
-/// Strips unknown fields of an applied configuration. Defaults are left out: the manager would come to own them.
+/// Refuses unknown fields of an applied configuration, whatever validation was asked for: nobody could own them.
+///
+/// Defaults are left out, since the manager would come to own those.
 pub(crate) fn intake_applied(
-    kind: &ResourceType,
+    target: Target<'_>,
     value: &mut Value,
     duplicates: &[String],
     validation: FieldValidation,
 ) -> Result<Vec<String>, ApiError> {
+    let Target {
+        kind,
+        namespace,
+        name,
+        ..
+    } = target;
+    for member in ["apiVersion", "kind"] {
+        if value
+            .get(member)
+            .and_then(Value::as_str)
+            .is_none_or(str::is_empty)
+        {
+            let message =
+                format!("invalid object type: {member} is missing in the applied configuration");
+            return Err(ApiError::bad_request(message));
+        }
+    }
     settle_type(kind, value)?;
+    let unknown: Vec<String> = kind
+        .schema
+        .prune(value)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if !unknown.is_empty() {
+        let fields: Vec<String> = unknown
+            .iter()
+            .map(|path| format!(".{path}: field not declared in schema"))
+            .collect();
+        let fields = match fields.as_slice() {
+            [only] => only.clone(),
+            several => format!("errors:\n  {}", several.join("\n  ")),
+        };
+        return Err(ApiError::internal(format!(
+            "failed to create typed patch object ({namespace}/{name}; {}, Kind={}): {fields}",
+            kind.api_version(),
+            kind.kind,
+        )));
+    }
     let strays = strip(kind, value, duplicates, validation)?;
     if kind.is_builtin() {
         check_types(kind, value)?;

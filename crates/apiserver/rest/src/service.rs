@@ -57,6 +57,14 @@ impl ApiService {
     async fn answer(&self, parts: &Parts, body: Bytes) -> Answer {
         let target = request_info::parse(parts.uri.path());
         if let Target::Resource(path) = target {
+            let catalog = self.inner.engine.catalog();
+            if catalog
+                .of_version(&path.group, &path.version)
+                .next()
+                .is_none()
+            {
+                return Ok(answer::no_such_page());
+            }
             let call = self.call(parts, path, body)?;
             return Box::pin(handlers::handle(call)).await;
         }
@@ -95,8 +103,10 @@ impl ApiService {
             }
             _ => None,
         };
-        let found = found.ok_or(ApiError::UnknownPath)?;
-        answer::value(StatusCode::OK, accepted.encoding, &found)
+        match found {
+            Some(found) => answer::value(StatusCode::OK, accepted.encoding, &found),
+            None => Ok(answer::no_such_page()),
+        }
     }
 
     fn call(

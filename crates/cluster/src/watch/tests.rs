@@ -41,8 +41,7 @@ impl Script {
         let mut body = String::new();
         for line in lines {
             body.push_str(&line.to_string());
-            body.push('
-');
+            body.push('\n');
         }
         self.then(200, body)
     }
@@ -99,8 +98,7 @@ fn told(change: &Change<ConfigMap>) -> String {
 async fn all(stream: impl Stream<Item = Change<ConfigMap>>) -> String {
     let mut stream = std::pin::pin!(stream);
     let mut told_so_far = Vec::new();
-    while let Ok(Some(change)) = tokio::time::timeout(Duration::from_mins(2), stream.next()).await
-    {
+    while let Ok(Some(change)) = tokio::time::timeout(Duration::from_mins(2), stream.next()).await {
         told_so_far.push(told(&change));
     }
     told_so_far.join(" ")

@@ -1,4 +1,5 @@
 //! Watches, writes, events and leases against a real kube-apiserver.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Generous: a test that passes never waits that long.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 async fn plane() -> &'static ControlPlane {
     ControlPlane::shared(&[]).await.expect("a control plane")

@@ -1,4 +1,4 @@
-//! Measures the controller: many ModelServings on a real API server with pods that KWOK plays.
+//! Measures the controller: many `ModelServing`s on a real API server with pods that KWOK plays.
 //!
 //! `cargo run --release -p kthena-controllers-driver --example measure -- [SERVINGS] [GROUPS] [WORKERS]` starts a
 //! control plane, a controller in a process of its own, creates the objects and prints how long it took until

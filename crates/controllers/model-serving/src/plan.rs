@@ -23,7 +23,7 @@ use crate::revision::{GroupTemplate, Revisions};
 use crate::state::{self, Groups, Lifecycle};
 use crate::status::{self, Tally};
 use crate::view::ServingView;
-use crate::{groups, roles, rollout, services, snapshots};
+use crate::{groups, names, roles, rollout, services, snapshots};
 
 pub(crate) use draft::Draft;
 
@@ -212,6 +212,7 @@ fn tell_running(groups: &Groups<'_>, before: &Memory, draft: &mut Draft) {
                 if before.is_warm && !before.running.contains(&key) {
                     draft.tell_role(&group.name, role, &instance.id, Lifecycle::Running);
                 }
+                draft.memory.rebuilds.remove(&key);
                 draft.memory.running.insert(key);
             }
         }
@@ -266,6 +267,14 @@ impl Memory {
             .retain(|group| present.iter().any(|(other, _)| other == group));
         self.leaving_instances
             .retain(|(group, id)| present.contains(&(group.as_str(), id.as_str())));
+        // An instance that is being rebuilt is absent for a moment; one that is not wanted any more stays absent.
+        let is_wanted = |group: &str| {
+            names::ordinal_under(view.name(), group)
+                .is_some_and(|ordinal| ordinal < view.wanted_groups())
+        };
+        self.rebuilds.retain(|(group, id), _| {
+            is_wanted(group) || present.contains(&(group.as_str(), id.as_str()))
+        });
     }
 
     /// Notes the pods that should still be there next time.

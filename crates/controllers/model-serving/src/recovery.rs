@@ -2,6 +2,7 @@
 //!
 //! A pod was lost if it was seen alive, nobody here meant to delete it, and it is gone. A pod has failed if it
 //! ended, or if its containers restarted since it was last ready and it is not ready now; it gets a grace period.
+//! An instance that fails again and again without ever running is rebuilt less and less often.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -52,11 +53,20 @@ pub(crate) fn run(
         {
             draft.tell_role(&pod.group, &pod.role, &pod.role_id, Lifecycle::Creating);
         }
-        let grace = SignedDuration::from_secs(grace_seconds(&view.serving.spec.template));
+        let key = (pod.group.clone(), pod.role_id.clone());
+        let rebuilds = draft.memory.rebuilds.get(&key).copied().unwrap_or(0);
+        let grace = SignedDuration::from_secs(grace_seconds(&view.serving.spec.template))
+            .max(back_off(rebuilds));
         let waited = now.duration_since(since);
         if waited < grace {
             draft.look_again(Duration::try_from(grace - waited).unwrap_or_default());
-        } else if policy == RecoveryPolicy::None {
+            continue;
+        }
+        draft
+            .memory
+            .rebuilds
+            .insert(key, rebuilds.saturating_add(1));
+        if policy == RecoveryPolicy::None {
             draft.delete_pod(&pod.name, &pod.uid);
         } else {
             rebuild(
@@ -67,6 +77,16 @@ pub(crate) fn run(
                 draft,
             );
         }
+    }
+}
+
+/// How long an instance that was rebuilt that often stays as it is: at once, 10 s, 20 s, … 5 minutes.
+fn back_off(rebuilds: u32) -> SignedDuration {
+    const FIRST: i64 = 10;
+    const LONGEST: i64 = 300;
+    match rebuilds.checked_sub(1) {
+        None => SignedDuration::ZERO,
+        Some(doublings) => SignedDuration::from_secs((FIRST << doublings.min(10)).min(LONGEST)),
     }
 }
 

@@ -47,9 +47,9 @@ impl Clock {
         }
     }
 
-    /// Notes the end of a step.
+    /// Notes the end of a step, or of a wait.
     pub(super) fn step_ends(&mut self, end: Duration) {
-        self.busy_until = end;
+        self.busy_until = self.busy_until.max(end);
     }
 
     /// The instant of an engine time.

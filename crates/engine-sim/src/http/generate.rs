@@ -164,6 +164,7 @@ impl Server {
     pub(crate) async fn generate(&self, ask: Ask<'_>) -> Result<Generation, ApiError> {
         let config = &self.handle.shared.config;
         let (model, adapter) = self.resolve_model(ask.model)?;
+        check_stream(ask.sampling)?;
         let choices_per_prompt = ask.sampling.n.unwrap_or(1);
         if !(1..=MAX_CHOICES).contains(&choices_per_prompt) {
             let message =
@@ -178,6 +179,7 @@ impl Server {
         };
         for prompt in &ask.prompts {
             let limit = self.limit(&ask, prompt.len() as u64)?;
+            check_least(ask.sampling, limit)?;
             counts.prompt += prompt.len() as u64;
             for copy in 0..choices_per_prompt {
                 let index = choices.len() as u32;
@@ -368,5 +370,24 @@ impl Server {
             "remote_port": 5600,
             "tp_size": config.batch.model.tensor_parallel,
         }))
+    }
+}
+
+/// Stream options without a stream are refused by the real engines as well.
+fn check_stream(sampling: &Sampling) -> Result<(), ApiError> {
+    if sampling.stream_options.is_none() || sampling.is_stream() {
+        return Ok(());
+    }
+    let message = "Stream options can only be defined when `stream=True`.";
+    Err(ApiError::bad_request(message).at("stream_options"))
+}
+
+fn check_least(sampling: &Sampling, limit: u64) -> Result<(), ApiError> {
+    match sampling.min_tokens {
+        Some(least) if least > limit => {
+            let message = format!("min_tokens must be at most max_tokens={limit}, got {least}.");
+            Err(ApiError::bad_request(message).at("min_tokens"))
+        }
+        _ => Ok(()),
     }
 }

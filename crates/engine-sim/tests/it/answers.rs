@@ -215,6 +215,8 @@ async fn unknown_members_tools_and_formats_are_taken() {
 #[rstest]
 #[case::no_choices(json!({"n": 0}), "n")]
 #[case::no_tokens(json!({"max_tokens": 0}), "max_tokens")]
+#[case::least_above_most(json!({"max_tokens": 1, "min_tokens": 2}), "min_tokens")]
+#[case::options_without_stream(json!({"stream_options": {"include_usage": true}}), "stream_options")]
 #[case::too_many_tokens(json!({"max_tokens": 1_000_000}), "max_tokens")]
 #[case::wrong_type(json!({"max_tokens": "many"}), "body.max_tokens")]
 #[case::wrong_stream(json!({"stream": "yes"}), "body.stream")]

@@ -70,7 +70,8 @@ async fn many_clients_get_their_own_answers() {
         json!({
             "model": "m-7b", "messages": [{"role": "user", "content": content}],
             "stream": at.is_multiple_of(2), "max_tokens": 10 + at % 7,
-            "ignore_eos": true, "stream_options": {"include_usage": true},
+            "ignore_eos": true,
+            "stream_options": at.is_multiple_of(2).then(|| json!({"include_usage": true})),
         })
     };
     let mut calls = Vec::new();
@@ -115,6 +116,19 @@ async fn join_all<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
 }
 
 #[tokio::test]
+async fn without_a_bound_on_speed_even_transfers_take_no_time() {
+    let engine = start("vllm serve m-7b --sim-speed inf").await;
+    let params = json!({"do_remote_prefill": true, "remote_block_ids": [1]});
+    for kv_transfer_params in [json!(null), params] {
+        let reply = engine.chat(json!({
+            "model": "m-7b", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3000,
+            "ignore_eos": true, "kv_transfer_params": kv_transfer_params,
+        }));
+        assert_eq!(reply.await.json()["usage"]["completion_tokens"], 3000);
+    }
+}
+
+#[tokio::test]
 async fn a_loading_engine_is_not_healthy_and_then_is() {
     let engine = start("vllm serve m-7b --sim-startup 200ms").await;
     assert_eq!(
@@ -130,14 +144,15 @@ async fn a_loading_engine_is_not_healthy_and_then_is() {
 
 #[tokio::test]
 async fn a_process_opens_its_port_when_the_model_is_loaded() {
-    // A port that was free a moment ago.
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    // A port that was free a moment ago, on an address no other test uses.
+    let host = Ipv4Addr::new(127, 0, 83, 1);
+    let listener = TcpListener::bind((host, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let line = format!("vllm serve m-7b --host 127.0.0.1 --port {port} --sim-startup 200ms");
+    let line = format!("vllm serve m-7b --host {host} --port {port} --sim-startup 200ms");
     let shutdown = CancellationToken::new();
     let engine = tokio::spawn(kthena_engine_sim::run(config(&line), shutdown.clone()));
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let address = SocketAddr::from((host, port));
     assert!(TcpStream::connect(address).await.is_err());
     let connected = async {
         while TcpStream::connect(address).await.is_err() {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::tls;
@@ -179,14 +180,13 @@ impl ExecCheck {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| format!("cannot run {program}: {error}"))?;
-        let group = child
-            .id()
-            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        // Dropped on every way out, so that nothing of the command outlives the check.
+        let group = Group::of(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let finish = async {
             let ended = async {
                 let status = child.wait().await;
-                kill(group);
+                group.kill();
                 status
             };
             let (status, out, err) = tokio::join!(ended, beginning(stdout), beginning(stderr));
@@ -200,21 +200,36 @@ impl ExecCheck {
                 err.trim()
             ))
         };
-        let result = timeout(limit, finish).await;
-        result.unwrap_or_else(|_| {
-            kill(group);
+        let late = || {
             Err(format!(
                 "command {program} timed out after {}s",
                 limit.as_secs_f64()
             ))
-        })
+        };
+        timeout(limit, finish).await.unwrap_or_else(|_| late())
     }
 }
 
-fn kill(group: Option<Pid>) {
-    if let Some(group) = group {
-        // A group that has ended by itself is as good.
-        let _ = kill_process_group(group, Signal::KILL);
+/// The process group of a command; zero once it has been killed, because its number may then name another.
+struct Group(AtomicI32);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let number = child.id().and_then(|pid| i32::try_from(pid).ok());
+        Self(AtomicI32::new(number.unwrap_or_default()))
+    }
+
+    fn kill(&self) {
+        if let Some(group) = Pid::from_raw(self.0.swap(0, Ordering::Relaxed)) {
+            // A group that has ended by itself is as good.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -120,7 +120,7 @@ impl Worker {
     }
 
     /// Logs of the last two lives are kept, as `kubectl logs --previous` needs them.
-    fn forget_old_logs(&self, container: &str, attempt: u32) {
+    fn forget_old_logs(&mut self, container: &str, attempt: u32) {
         let folder = PodFolder::new(&self.shared.config.state_dir, &self.record.uid);
         let Some(old) = attempt.checked_sub(2).filter(|old| *old > 0) else {
             return;
@@ -178,7 +178,12 @@ impl Shared {
         let folder = PodFolder::new(&self.config.state_dir, uid(&subject.pod));
         let container = &subject.container;
         for remark in &prepared.remarks {
-            self.tell(&subject.pod, Severity::Warning, "Remark", remark);
+            self.tell(
+                &subject.pod,
+                Severity::Warning,
+                "WorkingDirReplaced",
+                remark,
+            );
         }
         self.warn_of_ports(subject);
         let netns = match netns::ensure(self, subject).await {

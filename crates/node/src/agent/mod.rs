@@ -49,8 +49,8 @@ use crate::machine::address::AddressRange;
 use crate::machine::request::of_pod;
 use crate::runtime::{Incoming, Runtime};
 use crate::state::{self, PodRecord};
-use crate::supervisor::procfs;
 use crate::supervisor::protocol::{Known, Request};
+use crate::supervisor::{procfs, reap};
 use shared::{Shared, key, uid};
 use worker::{Farewell, Input, Worker, fresh_record};
 
@@ -107,6 +107,9 @@ impl Node {
         }
         let (runtime, incoming, listener) =
             Runtime::open(&config.state_dir, &config.shim_program, config.orphan_grace).await?;
+        let dir = config.state_dir.clone();
+        let left = tokio::task::spawn_blocking(move || reap::kill_commands(&dir)).await;
+        tracing::debug!(?left, "killed commands of an earlier agent");
         let known = runtime
             .list()
             .await
@@ -278,7 +281,8 @@ impl Agent {
 
     /// Gives a new pod its address.
     fn accept(&self, pod: &Pod) -> Option<PodRecord> {
-        let name = key(pod).to_string();
+        // With the node's name, so that two nodes of one machine do not choose alike.
+        let name = format!("{}/{}", self.shared.config.name, key(pod));
         let address = self.shared.holdings().addresses.assign(uid(pod), &name);
         if address.is_none() {
             tracing::error!(pod = name, "no address is left for a pod");

@@ -109,6 +109,14 @@ pub(crate) fn remove_all(state_dir: &Path) {
             }
         }
     }
+    // Nodes of this machine share the bridge; the last one takes it away.
+    let ports = std::fs::read_dir(Path::new("/sys/class/net").join(BRIDGE).join("brif"));
+    if ports.is_ok_and(|mut ports| ports.next().is_none()) {
+        let removed = std::process::Command::new("ip")
+            .args(["link", "del", BRIDGE])
+            .status();
+        tracing::debug!(?removed, "removed the bridge");
+    }
 }
 
 fn name(state_dir: &Path, uid: &str) -> String {

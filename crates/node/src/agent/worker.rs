@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kthena_cluster::ObjectKey;
 use kthena_cluster::events::Severity;
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinSet;
 
 use super::prepare::{Prepared, Subject};
 use super::shared::{Shared, key, uid};
@@ -80,7 +80,8 @@ pub(crate) struct Worker {
     pub(super) record: PodRecord,
     pub(super) prepared: BTreeMap<String, Arc<Prepared>>,
     pub(super) outbox: mpsc::Sender<Input>,
-    pub(super) tasks: TaskTracker,
+    /// What takes time; dropped with the worker.
+    pub(super) tasks: JoinSet<()>,
     inbox: mpsc::Receiver<Input>,
     pub(super) saved: Option<PodRecord>,
     pub(super) shown: Option<PodStatus>,
@@ -105,7 +106,7 @@ impl Worker {
             record,
             prepared: BTreeMap::new(),
             outbox: outbox.clone(),
-            tasks: TaskTracker::new(),
+            tasks: JoinSet::new(),
             inbox,
             saved: None,
             writing: None,
@@ -152,6 +153,7 @@ impl Worker {
         {
             self.stop(StopCause::Deadline, now);
         }
+        while self.tasks.try_join_next().is_some() {}
         let mut wake;
         loop {
             let next = plan(&self.wish, &self.record.memory, now);
@@ -268,14 +270,12 @@ impl Worker {
             }
             StopCause::Gone => {}
         }
-        self.tasks.close();
         for (container, memory) in &self.record.memory.containers {
             for attempt in 1..=memory.attempt {
                 let id = container_id(&self.record.uid, container, attempt);
                 self.shared.runtime.tell(Request::Forget { id }).await;
             }
         }
-        self.tasks.wait().await;
         super::netns::remove(&self.shared, &self.record.uid).await;
         PodFolder::new(&self.shared.config.state_dir, &self.record.uid).remove();
         self.shared

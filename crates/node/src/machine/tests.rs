@@ -28,7 +28,7 @@ fn quantities(#[case] text: &str, #[case] thousandths: Option<i64>) {
     assert_eq!(milli(&Quantity(text.to_owned())), thousandths);
 }
 
-fn pod(spec: serde_json::Value) -> Pod {
+fn pod(spec: &serde_json::Value) -> Pod {
     serde_json::from_value(json!({ "metadata": {}, "spec": spec })).unwrap()
 }
 
@@ -41,9 +41,9 @@ fn a_pod_asks_for_its_containers_or_its_greediest_init_container() {
     let mut sidecar = asks("1");
     sidecar["restartPolicy"] = json!("Always");
     let both = pod(
-        json!({ "initContainers": [asks("3"), sidecar, asks("5")], "containers": [asks("1"), asks("2")] }),
+        &json!({ "initContainers": [asks("3"), sidecar, asks("5")], "containers": [asks("1"), asks("2")] }),
     );
-    let plain = pod(json!({ "containers": [asks("1"), asks("2")] }));
+    let plain = pod(&json!({ "containers": [asks("1"), asks("2")] }));
 
     assert_eq!(
         of_pod(&both).cpu_milli,
@@ -65,7 +65,7 @@ fn a_limit_counts_where_there_is_no_request() {
     let resources =
         json!({ "limits": { "cpu": "2", "nvidia.com/gpu": "1" }, "requests": { "cpu": "1" } });
     let found = of_pod(&pod(
-        json!({ "containers": [{ "name": "c", "resources": resources }] }),
+        &json!({ "containers": [{ "name": "c", "resources": resources }] }),
     ));
 
     assert_eq!((found.cpu_milli, found.gpus), (1000, 1));
@@ -150,13 +150,12 @@ proptest! {
                 pool.release(&uid);
                 held.remove(&uid);
             } else if !held.contains_key(&uid) {
-                match pool.assign(&uid, &format!("n{}", pod % 5)) {
-                    Some(address) => {
-                        prop_assert!(range.contains(address));
-                        prop_assert!(!held.values().any(|other| *other == address));
-                        held.insert(uid, address);
-                    }
-                    None => prop_assert_eq!(held.len(), 30),
+                let address = pool.assign(&uid, &format!("n{}", pod % 5));
+                prop_assert_eq!(address.is_none(), held.len() == 30);
+                if let Some(address) = address {
+                    prop_assert!(range.contains(address));
+                    prop_assert!(!held.values().any(|other| *other == address));
+                    held.insert(uid, address);
                 }
             }
         }

@@ -18,12 +18,12 @@ fn at(seconds: i64) -> Timestamp {
     START + SignedDuration::from_secs(seconds)
 }
 
-fn pod(spec: Value) -> Pod {
+fn pod(spec: &Value) -> Pod {
     let object = json!({ "metadata": { "name": "p", "uid": "u", "generation": 3 }, "spec": spec });
     serde_json::from_value(object).unwrap()
 }
 
-fn wish(spec: Value) -> PodWish {
+fn wish(spec: &Value) -> PodWish {
     PodWish::of(&pod(spec))
 }
 
@@ -53,7 +53,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(spec: Value) -> Self {
+    fn new(spec: &Value) -> Self {
         Self {
             wish: wish(spec),
             memory: PodMemory::default(),
@@ -134,7 +134,7 @@ fn term(container: &str, second: i64) -> Action {
 
 #[test]
 fn init_containers_come_one_by_one_and_sidecars_need_only_start() {
-    let mut scene = Scene::new(json!({
+    let mut scene = Scene::new(&json!({
         "initContainers": [{ "name": "a" }, { "name": "side", "restartPolicy": "Always" }, { "name": "b" }],
         "containers": [{ "name": "x" }, { "name": "y" }],
     }));
@@ -168,7 +168,7 @@ fn restart_policies(
     #[case] phase: Phase,
 ) {
     let mut scene =
-        Scene::new(json!({ "restartPolicy": policy, "containers": [{ "name": "main" }] }));
+        Scene::new(&json!({ "restartPolicy": policy, "containers": [{ "name": "main" }] }));
     scene.starts(0);
     scene.tell("main", started(0));
     scene.tell("main", exit(code, 0, 5));
@@ -199,7 +199,7 @@ fn restarts_wait_ten_seconds_then_twice_as_long_up_to_five_minutes() {
 
 #[test]
 fn a_crash_loop_waits_for_its_moment() {
-    let mut scene = Scene::new(json!({ "containers": [{ "name": "main" }] }));
+    let mut scene = Scene::new(&json!({ "containers": [{ "name": "main" }] }));
     scene.starts(0);
     scene.tell("main", started(0));
     scene.tell("main", exit(1, 0, 1));
@@ -217,7 +217,7 @@ fn a_crash_loop_waits_for_its_moment() {
 
 #[test]
 fn probes_follow_their_numbers() {
-    let mut scene = Scene::new(json!({ "containers": [{
+    let mut scene = Scene::new(&json!({ "containers": [{
         "name": "main",
         "startupProbe": { "periodSeconds": 2, "failureThreshold": 2, "initialDelaySeconds": 3 },
         "readinessProbe": { "periodSeconds": 5, "successThreshold": 2, "failureThreshold": 2 },
@@ -261,7 +261,7 @@ fn probes_follow_their_numbers() {
 
 #[test]
 fn a_stop_runs_the_hook_then_sigterm_then_sigkill() {
-    let mut scene = Scene::new(json!({
+    let mut scene = Scene::new(&json!({
         "containers": [{ "name": "main", "lifecycle": { "preStop": { "sleep": { "seconds": 1 } } } }],
     }));
     scene.starts(0);
@@ -286,7 +286,7 @@ fn a_stop_runs_the_hook_then_sigterm_then_sigkill() {
 
 #[test]
 fn a_hook_that_outlives_the_grace_leaves_two_seconds() {
-    let mut scene = Scene::new(json!({
+    let mut scene = Scene::new(&json!({
         "containers": [{ "name": "main", "lifecycle": { "preStop": { "sleep": { "seconds": 99 } } } }],
     }));
     scene.starts(0);
@@ -300,7 +300,7 @@ fn a_hook_that_outlives_the_grace_leaves_two_seconds() {
 
 #[test]
 fn a_second_deletion_shortens_the_grace_and_never_lengthens_it() {
-    let mut scene = Scene::new(json!({ "containers": [{ "name": "main" }] }));
+    let mut scene = Scene::new(&json!({ "containers": [{ "name": "main" }] }));
     scene.starts(0);
     scene.tell("main", started(0));
     scene.memory.stop_pod(StopCause::Deleted, at(30));
@@ -314,7 +314,7 @@ fn a_second_deletion_shortens_the_grace_and_never_lengthens_it() {
 #[test]
 fn sidecars_stop_last_and_in_reverse() {
     let sidecar = |name: &str| json!({ "name": name, "restartPolicy": "Always" });
-    let mut scene = Scene::new(json!({
+    let mut scene = Scene::new(&json!({
         "initContainers": [sidecar("s1"), sidecar("s2")], "containers": [{ "name": "main" }],
     }));
     for name in ["s1", "s2", "main"] {
@@ -334,7 +334,7 @@ fn sidecars_stop_last_and_in_reverse() {
 
 #[test]
 fn a_blocked_start_is_no_attempt() {
-    let mut scene = Scene::new(json!({ "containers": [{ "name": "main" }] }));
+    let mut scene = Scene::new(&json!({ "containers": [{ "name": "main" }] }));
     scene.starts(0);
     let blocked = Blocked {
         reason: "ErrImagePull".to_owned(),
@@ -352,7 +352,7 @@ fn a_blocked_start_is_no_attempt() {
 #[test]
 fn news_of_an_end_may_overtake_news_of_the_start() {
     let mut scene =
-        Scene::new(json!({ "restartPolicy": "Never", "containers": [{ "name": "main" }] }));
+        Scene::new(&json!({ "restartPolicy": "Never", "containers": [{ "name": "main" }] }));
     scene.starts(0);
     scene.tell("main", exit(0, 0, 0));
     scene.tell("main", started(0));
@@ -363,8 +363,8 @@ fn news_of_an_end_may_overtake_news_of_the_start() {
 #[test]
 fn a_status_is_equal_until_something_turns() {
     let spec = json!({ "containers": [{ "name": "main", "image": "i" }] });
-    let pod = pod(spec.clone());
-    let mut scene = Scene::new(spec);
+    let pod = pod(&spec);
+    let mut scene = Scene::new(&spec);
     scene.memory.accepted_at = Some(at(0));
     let place = Place {
         pod_ip: [127, 64, 0, 1].into(),
@@ -398,7 +398,8 @@ fn a_status_is_equal_until_something_turns() {
 
 #[test]
 fn memory_survives_being_written_down() {
-    let mut scene = Scene::new(json!({ "containers": [{ "name": "main", "readinessProbe": {} }] }));
+    let mut scene =
+        Scene::new(&json!({ "containers": [{ "name": "main", "readinessProbe": {} }] }));
     scene.starts(0);
     scene.tell("main", started(0));
     scene.act(0);
@@ -546,7 +547,7 @@ proptest! {
         spec in any_spec(),
         turns in prop::collection::vec(turn(), 0..60),
     ) {
-        let mut world = World { scene: Scene::new(spec), now: 0, running: BTreeMap::new() };
+        let mut world = World { scene: Scene::new(&spec), now: 0, running: BTreeMap::new() };
         world.settle();
         for turn in &turns {
             world.play(turn);

@@ -39,6 +39,8 @@ use std::time::Duration;
 pub const ENV_NODE_DIR: &str = "KTHENA_NODE_DIR";
 /// Environment variable of every process of a container: the identity of that life of the container.
 pub const ENV_CONTAINER_ID: &str = "KTHENA_CONTAINER_ID";
+/// Environment variable of probes and hooks, which are the agent's children and no containers.
+pub(crate) const ENV_COMMAND: &str = "KTHENA_NODE_COMMAND";
 /// File name of the socket in the state folder.
 pub(crate) const SOCKET: &str = "supervisor.sock";
 /// File name of the lock that a running supervisor holds.

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::procfs::{self, Stat};
 use super::record::{self, Record};
-use super::{ENV_NODE_DIR, LOCK};
+use super::{ENV_COMMAND, ENV_NODE_DIR, LOCK};
 use crate::agent::netns;
 
 /// How long killed processes may take to go.
@@ -49,6 +49,17 @@ pub(crate) fn kill_all(dir: &Path) -> usize {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Kills the probes and hooks that an agent was running when it was killed. Returns how many were killed.
+pub(crate) fn kill_commands(dir: &Path) -> usize {
+    let found = ours(dir);
+    let commands = found
+        .iter()
+        .filter(|stat| procfs::env(stat.pid, ENV_COMMAND).is_some());
+    let killed =
+        commands.filter_map(|stat| kill_process(Pid::from_raw(stat.pid)?, Signal::KILL).ok());
+    killed.count()
 }
 
 /// The live processes of `dir`.

@@ -11,10 +11,10 @@ use crate::support::{
 };
 
 /// An agent in a process of its own; killed with the test.
-struct Agent(Child);
+pub(crate) struct Agent(Child);
 
 impl Agent {
-    async fn start(fixture: &Fixture) -> Self {
+    pub(crate) async fn start(fixture: &Fixture) -> Self {
         let plane = ControlPlane::shared(&[]).await.unwrap();
         let child = Command::new(program())
             .arg("run")
@@ -27,7 +27,7 @@ impl Agent {
         Self(child)
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }

@@ -11,6 +11,7 @@ mod containers;
 mod logs;
 mod placement;
 mod probes;
+mod storm;
 mod support;
 mod surroundings;
 mod termination;

@@ -192,6 +192,16 @@ impl Fixture {
             .await
     }
 
+    /// Waits until the pod is ready, or is not there any more.
+    pub(crate) async fn wait_or_gone(&self, name: &str) {
+        eventually("the pod is ready or gone", PATIENCE, || async {
+            let pod = self.get(name).await;
+            pod.is_none_or(|pod| condition(&pod, "Ready")).then_some(())
+        })
+        .await
+        .unwrap();
+    }
+
     pub(crate) async fn gone(&self, name: &str) {
         eventually("the pod is gone", PATIENCE, || async {
             self.get(name).await.is_none().then_some(())

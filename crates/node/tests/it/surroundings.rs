@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use serde_json::json;
 
-use crate::support::{container, fixture, fixture_with, shell, waiting};
+use crate::support::{container, fixture, fixture_with, program, shell, waiting};
 
 #[tokio::test]
 async fn variables_come_from_everywhere() {
@@ -231,4 +231,25 @@ async fn a_busy_port_is_explained() {
     fixture.script("clash", script).await;
 
     fixture.event("clash", "PortInUse", "--isolate").await;
+}
+
+#[tokio::test]
+async fn isolated_pods_may_all_listen_on_all_addresses() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: network namespaces need root");
+        return;
+    }
+    let fixture = fixture_with(|config| config.isolate = true).await;
+    let mut main = shell("main", &format!("exec {} serve 0.0.0.0:8000 /", program()));
+    main["readinessProbe"] =
+        json!({ "httpGet": { "port": 8000, "path": "/" }, "periodSeconds": 1 });
+    for name in ["one", "two"] {
+        fixture.pod(name, json!({ "containers": [main] })).await;
+    }
+
+    let one = fixture.ready("one").await.status.unwrap().pod_ip;
+    let two = fixture.ready("two").await.status.unwrap().pod_ip;
+
+    assert!(one.as_ref().unwrap().starts_with("10.89."));
+    assert_ne!(one, two);
 }

@@ -52,9 +52,6 @@ pub enum RouteError {
     /// The router has not yet read its objects.
     #[error("the router is starting")]
     NotReady,
-    /// Something that should not happen happened before the first byte.
-    #[error("request processing failed")]
-    Internal,
 }
 
 /// How errors are written.
@@ -109,7 +106,6 @@ impl RouteError {
             Self::AllFailed { timed_out: true } => row(504, 503).counted("proxy").code("upstream_timeout"),
             Self::ClientGone => row(CLIENT_CLOSED, CLIENT_CLOSED).counted("client_closed"),
             Self::NotReady => row(503, 503).log("request_parsing").code("not_ready").retry(1),
-            Self::Internal => row(500, 500).counted("request_failed").log("proxy"),
         }
     }
 

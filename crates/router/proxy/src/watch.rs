@@ -56,7 +56,9 @@ pub(crate) async fn follow(client: Client, shared: Arc<Shared>) {
             apply(&mut view, &mut synced, event);
         }
         let snapshot = view.snapshot();
-        shared.metrics.retain_models(|model| snapshot.routes.known(model).is_some());
+        if !Arc::ptr_eq(&snapshot.routes, &shared.snapshot.load().routes) {
+            shared.metrics.retain_models(|model| snapshot.routes.known(model).is_some());
+        }
         shared.snapshot.store(snapshot);
         if synced.routes && synced.servers && synced.pods && !shared.is_synced() {
             tracing::info!("all routes, servers and pods are known; serving");

@@ -132,10 +132,10 @@ impl Worker {
 
     /// Ends connections that wait for a request, and waits for the others.
     async fn finish(&self) {
-        let mut tick = tokio::time::interval(CLOSING_TICK);
         while self.open.load(Ordering::Relaxed) > 0 {
+            // A connection accepted a moment ago gets the chance to send its request.
+            tokio::time::sleep(CLOSING_TICK).await;
             self.end_connections(|watchdog| watchdog.is_between_requests() || watchdog.has_expired());
-            tick.tick().await;
         }
     }
 

@@ -148,7 +148,7 @@ fn is_url(text: &CelString<'_>) -> CelBool {
 }
 
 fn is_ip(text: &CelString<'_>) -> CelBool {
-    text.inner().parse::<std::net::IpAddr>().is_ok().into()
+    text.inner().parse::<core::net::IpAddr>().is_ok().into()
 }
 
 fn is_cidr(text: &CelString<'_>) -> CelBool {

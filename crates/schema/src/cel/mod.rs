@@ -1,13 +1,14 @@
 //! `x-kubernetes-validations`: rules in CEL, compiled when a schema is parsed.
 //!
-//! [`rule`] compiles and evaluates one rule, [`need`] finds which parts of a value a rule can look at, [`convert`] turns
-//! those parts into CEL values, [`functions`] adds what Kubernetes has beyond standard CEL, [`walk`] visits an object.
+//! `compile` and `rule` compile and evaluate one rule, `need` finds which parts of a value a rule can look at, `convert` turns
+//! those parts into CEL values, `functions` adds what Kubernetes has beyond standard CEL, `walk` visits an object.
 //!
 //! # Limits
 //!
 //! There is no static type check: a rule that compares a text with a number compiles and fails when it runs. Cost is
 //! bounded by an estimate from the size of the value and the nesting of the rule's loops, not by counting steps.
 
+mod compile;
 mod convert;
 mod functions;
 mod need;

@@ -57,7 +57,8 @@ impl Walk {
         match value {
             Value::Object(map) => {
                 for (name, member) in map {
-                    let old = correlate::member(node, old, name);
+                    let same = same || correlate::member(old, name) == Some(member);
+                    let old = correlate::visible_member(node, old, name);
                     if let Some(schema) = node.properties.get(name.as_str()) {
                         self.visit(&schema.0, member, old, same, &trail.field(name));
                     } else if let Additional::Of(schema) = &node.additional {

@@ -60,16 +60,26 @@ impl Binaries {
             Part::Scheduler => Program::Scheduler,
             Part::Kwok => Program::Kwok,
         }));
-        let mut folders: Vec<PathBuf> = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from).into_iter().collect();
+        let mut folders: Vec<PathBuf> = env::var_os("KUBEBUILDER_ASSETS")
+            .map(PathBuf::from)
+            .into_iter()
+            .collect();
         folders.extend(env::var_os("PATH").iter().flat_map(env::split_paths));
         let cache = repository().join(".cache").join("control-plane");
-        let found = wanted.into_iter().map(|program| Ok((program, find(program, &folders, &cache)?)));
-        Ok(Self { found: found.collect::<Result<_, ControlPlaneError>>()? })
+        let found = wanted
+            .into_iter()
+            .map(|program| Ok((program, find(program, &folders, &cache)?)));
+        Ok(Self {
+            found: found.collect::<Result<_, ControlPlaneError>>()?,
+        })
     }
 
     /// A command that runs `program`, still without flags.
     pub(super) fn command(&self, program: Program) -> Option<Command> {
-        let (_, found) = self.found.iter().find(|(candidate, _)| *candidate == program)?;
+        let (_, found) = self
+            .found
+            .iter()
+            .find(|(candidate, _)| *candidate == program)?;
         Some(match found {
             Found::Own(path) => Command::new(path),
             Found::Combined(path) => {
@@ -83,7 +93,10 @@ impl Binaries {
 }
 
 fn find(program: Program, folders: &[PathBuf], cache: &Path) -> Result<Found, ControlPlaneError> {
-    let installed = folders.iter().map(|folder| folder.join(program.name())).find(|path| path.is_file());
+    let installed = folders
+        .iter()
+        .map(|folder| folder.join(program.name()))
+        .find(|path| path.is_file());
     if let Some(path) = installed {
         return Ok(Found::Own(path));
     }
@@ -91,8 +104,9 @@ fn find(program: Program, folders: &[PathBuf], cache: &Path) -> Result<Found, Co
     match (built.is_file(), program) {
         (true, Program::Kwok) => Ok(Found::Own(built)),
         (true, _) => Ok(Found::Combined(built)),
-        (false, _) => {
-            Err(ControlPlaneError::MissingProgram { program: program.name(), cache: cache.to_path_buf() })
-        }
+        (false, _) => Err(ControlPlaneError::MissingProgram {
+            program: program.name(),
+            cache: cache.to_path_buf(),
+        }),
     }
 }

@@ -34,7 +34,9 @@ pub(super) struct Family {
 impl Family {
     /// Makes the folder and starts the keeper.
     pub(super) fn new() -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("kthena-control-plane-").tempdir()?;
+        let folder = tempfile::Builder::new()
+            .prefix("kthena-control-plane-")
+            .tempdir()?;
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
             .arg(folder.path())
@@ -43,7 +45,12 @@ impl Family {
             .stderr(Stdio::null())
             .spawn()?;
         let lifeline = keeper.stdin.take();
-        Ok(Self { folder, children: Vec::new(), keeper, lifeline })
+        Ok(Self {
+            folder,
+            children: Vec::new(),
+            keeper,
+            lifeline,
+        })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -58,10 +65,12 @@ impl Family {
         flags: &[String],
     ) -> Result<(), ControlPlaneError> {
         let io = |action| move |source| ControlPlaneError::Io { action, source };
-        let mut command = binaries.command(program).ok_or_else(|| ControlPlaneError::Io {
-            action: "start a program that was not looked for",
-            source: io::ErrorKind::NotFound.into(),
-        })?;
+        let mut command = binaries
+            .command(program)
+            .ok_or_else(|| ControlPlaneError::Io {
+                action: "start a program that was not looked for",
+                source: io::ErrorKind::NotFound.into(),
+            })?;
         let log = File::create(self.log_path(program)).map_err(io("make a log file"))?;
         let errors = log.try_clone().map_err(io("make a log file"))?;
         let child = command
@@ -89,7 +98,10 @@ impl Family {
                 let log = fs::read(self.folder.path().join(log_name(program))).unwrap_or_default();
                 let end = &log[log.len().saturating_sub(LOG_END)..];
                 let log = String::from_utf8_lossy(end).into_owned();
-                return Err(ControlPlaneError::EndedEarly { program: program.name(), log });
+                return Err(ControlPlaneError::EndedEarly {
+                    program: program.name(),
+                    log,
+                });
             }
         }
         Ok(())

@@ -26,8 +26,14 @@ pub(super) fn write(folder: &Path, port: u16) -> io::Result<Files> {
         token,
     };
     fs::create_dir(folder.join("certificates"))?;
-    fs::write(&files.tokens, format!("{},admin,admin,\"system:masters\"\n", files.token))?;
-    fs::write(&files.kubeconfig, kubeconfig(folder, &files.url, &files.token))?;
+    fs::write(
+        &files.tokens,
+        format!("{},admin,admin,\"system:masters\"\n", files.token),
+    )?;
+    fs::write(
+        &files.kubeconfig,
+        kubeconfig(folder, &files.url, &files.token),
+    )?;
     fs::write(&files.scheduler, scheduler(&files.kubeconfig))?;
     Ok(files)
 }
@@ -36,7 +42,7 @@ pub(super) fn write(folder: &Path, port: u16) -> io::Result<Files> {
 fn token() -> io::Result<String> {
     let mut random = [0_u8; 16];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_ne_bytes(random)))
 }
 
 fn kubeconfig(folder: &Path, url: &str, token: &str) -> String {

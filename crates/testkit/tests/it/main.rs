@@ -1,5 +1,10 @@
 //! The control plane of the test kit, started for real.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers as well"
+)]
+
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -12,7 +17,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::Value;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 fn typed<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
@@ -20,21 +25,33 @@ fn typed<T: serde::de::DeserializeOwned>(value: Value) -> T {
 
 #[tokio::test]
 async fn a_pod_for_volcano_becomes_ready_on_a_kwok_node() {
-    let plane = ControlPlane::shared(&[Part::Scheduler, Part::Kwok]).await.unwrap();
+    let plane = ControlPlane::shared(&[Part::Scheduler, Part::Kwok])
+        .await
+        .unwrap();
     let client = plane.client().await.unwrap();
     plane.add_kwok_nodes(1).await.unwrap();
     let create = PostParams::default();
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    namespaces.create(&create, &typed(objects::namespace("volcano-pod"))).await.unwrap();
+    namespaces
+        .create(&create, &typed(objects::namespace("volcano-pod")))
+        .await
+        .unwrap();
     let pods: Api<Pod> = Api::namespaced(client, "volcano-pod");
     let mut pod = objects::pod("web", "engine");
     pod["spec"]["schedulerName"] = "volcano".into();
-    eventually_ok("the pod is accepted", DEADLINE, || pods.create(&create, Box::leak(Box::new(typed(pod.clone()))))).await.unwrap();
+    eventually_ok("the pod is accepted", DEADLINE, || {
+        pods.create(&create, Box::leak(Box::new(typed(pod.clone()))))
+    })
+    .await
+    .unwrap();
 
     let ready = eventually("the pod is ready", DEADLINE, || async {
         let status = pods.get("web").await.ok()?.status?;
         let conditions = status.conditions.unwrap_or_default();
-        conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True").then_some(())
+        conditions
+            .iter()
+            .any(|c| c.type_ == "Ready" && c.status == "True")
+            .then_some(())
     });
 
     ready.await.unwrap();
@@ -42,20 +59,37 @@ async fn a_pod_for_volcano_becomes_ready_on_a_kwok_node() {
 
 #[tokio::test]
 async fn parts_are_shared_by_name() {
-    let first = ControlPlane::shared(&[Part::Kwok, Part::Scheduler]).await.unwrap();
-    let second = ControlPlane::shared(&[Part::Scheduler, Part::Kwok, Part::Kwok]).await.unwrap();
+    let first = ControlPlane::shared(&[Part::Kwok, Part::Scheduler])
+        .await
+        .unwrap();
+    let second = ControlPlane::shared(&[Part::Scheduler, Part::Kwok, Part::Kwok])
+        .await
+        .unwrap();
 
     assert_eq!(first.url(), second.url());
 }
 
 #[tokio::test]
 async fn a_killed_program_leaves_no_process_and_no_folder() {
-    let example = env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/control_plane");
-    let mut holder =
-        Command::new(example).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let example = env::current_exe()
+        .unwrap()
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("examples/control_plane");
+    let mut holder = Command::new(example)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut kubeconfig = String::new();
-    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut kubeconfig).unwrap();
-    let folder = PathBuf::from(kubeconfig.trim()).parent().unwrap().to_path_buf();
+    BufReader::new(holder.stdout.take().unwrap())
+        .read_line(&mut kubeconfig)
+        .unwrap();
+    let folder = PathBuf::from(kubeconfig.trim())
+        .parent()
+        .unwrap()
+        .to_path_buf();
     assert!(!processes_in(&folder).is_empty());
 
     holder.kill().unwrap();
@@ -63,7 +97,11 @@ async fn a_killed_program_leaves_no_process_and_no_folder() {
 
     let gone = eventually_ok("everything is gone", DEADLINE, || async {
         let left = processes_in(&folder);
-        if left.is_empty() && !folder.exists() { Ok(()) } else { Err(left) }
+        if left.is_empty() && !folder.exists() {
+            Ok(())
+        } else {
+            Err(left)
+        }
     });
     gone.await.unwrap();
 }

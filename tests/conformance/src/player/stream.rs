@@ -12,7 +12,10 @@ pub(super) struct EventStream {
 
 impl EventStream {
     pub(super) fn new(body: Body) -> Self {
-        Self { body, buffer: Vec::new() }
+        Self {
+            body,
+            buffer: Vec::new(),
+        }
     }
 
     /// The next event, or nothing at the end of the stream.

@@ -23,10 +23,19 @@ async fn server() -> &'static Server {
     static SERVER: OnceCell<Embedded> = OnceCell::const_new();
     let embedded = SERVER.get_or_init(|| async {
         let folder = tempfile::tempdir().unwrap();
-        let api = ApiServer::open(ApiServerConfig::new(folder.path(), "token")).await.unwrap();
+        let api = ApiServer::open(ApiServerConfig::new(folder.path(), "token"))
+            .await
+            .unwrap();
         let client = api.client();
         definitions::install(&client).await;
-        Embedded { server: Server { kind: Only::Embedded, client }, _folder: folder, _api: api }
+        Embedded {
+            server: Server {
+                kind: Only::Embedded,
+                client,
+            },
+            _folder: folder,
+            _api: api,
+        }
     });
     &embedded.await.server
 }

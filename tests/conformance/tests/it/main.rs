@@ -1,5 +1,11 @@
 //! Plays every case file against every server.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers as well"
+)]
+
 mod definitions;
 mod embedded;
 mod real;
@@ -13,7 +19,13 @@ use tokio::runtime::{Builder, Runtime};
 /// One runtime for all tests, because the servers they share live on it.
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
+    RUNTIME.get_or_init(|| {
+        Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap()
+    })
 }
 
 /// Plays a file; the variable `CASE` limits it to cases whose name contains its value.

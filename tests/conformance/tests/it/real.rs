@@ -14,10 +14,15 @@ use crate::{agrees, definitions, runtime};
 async fn server() -> &'static Server {
     static SERVER: OnceCell<Server> = OnceCell::const_new();
     let server = SERVER.get_or_init(|| async {
-        let plane = ControlPlane::shared(&[Part::ControllerManager]).await.unwrap();
+        let plane = ControlPlane::shared(&[Part::ControllerManager])
+            .await
+            .unwrap();
         let client = plane.client().await.unwrap();
         definitions::install(&client).await;
-        Server { kind: Only::Real, client }
+        Server {
+            kind: Only::Real,
+            client,
+        }
     });
     server.await
 }

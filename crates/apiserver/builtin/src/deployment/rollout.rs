@@ -1,4 +1,4 @@
-//! How large each ReplicaSet of a Deployment shall be next.
+//! How large each `ReplicaSet` of a Deployment shall be next.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
@@ -19,18 +19,27 @@ struct Limits {
 
 /// Whether old pods end before new ones start.
 pub(super) fn recreates(deployment: &Deployment) -> bool {
-    let strategy = deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
+    let strategy = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.strategy.as_ref());
     strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate")
 }
 
 /// A paused Deployment still follows its replicas, but its template rests.
-pub(super) fn scale_while_paused(deployment: &Deployment, sets: &Sets<'_>) -> Vec<DeploymentAction> {
+pub(super) fn scale_while_paused(
+    deployment: &Deployment,
+    sets: &Sets<'_>,
+) -> Vec<DeploymentAction> {
     let all = || sets.new.into_iter().chain(sets.old.iter().copied());
     let used: Vec<&ReplicaSet> = all().filter(|set| replicas(set) > 0).collect();
     match used.as_slice() {
         [only] => scale(only, wanted(deployment)),
         // Nothing runs: the newest set takes all.
-        [] => all().next().map(|set| scale(set, wanted(deployment))).unwrap_or_default(),
+        [] => all()
+            .next()
+            .map(|set| scale(set, wanted(deployment)))
+            .unwrap_or_default(),
         // In the middle of an update the sizes rest as they are.
         _ => Vec::new(),
     }
@@ -40,9 +49,14 @@ pub(super) fn scale_while_paused(deployment: &Deployment, sets: &Sets<'_>) -> Ve
 pub(super) fn recreate(view: &DeploymentView, sets: &Sets<'_>) -> Vec<DeploymentAction> {
     let deployment = &view.deployment;
     let down: Vec<_> = sets.old.iter().flat_map(|set| scale(set, 0)).collect();
-    let of_old = |uid: &String| sets.old.iter().any(|set| set.metadata.uid.as_ref() == Some(uid));
+    let of_old = |uid: &String| {
+        sets.old
+            .iter()
+            .any(|set| set.metadata.uid.as_ref() == Some(uid))
+    };
     let runs = |pod: &Pod| {
-        !pods::is_finished(pod) && pods::controller(&pod.metadata).is_some_and(|owner| of_old(&owner.uid))
+        !pods::is_finished(pod)
+            && pods::controller(&pod.metadata).is_some_and(|owner| of_old(&owner.uid))
     };
     if !down.is_empty() || view.pods.iter().any(|pod| runs(pod)) {
         return down;
@@ -99,32 +113,52 @@ fn shrink_old(sets: &Sets<'_>, new: &ReplicaSet, floor: i32) -> Vec<DeploymentAc
         *size -= gone;
         spare -= gone;
     }
-    sets.old.iter().zip(sizes).flat_map(|(set, size)| scale(set, size)).collect()
+    sets.old
+        .iter()
+        .zip(sizes)
+        .flat_map(|(set, size)| scale(set, size))
+        .collect()
 }
 
 fn scale(set: &ReplicaSet, size: i32) -> Vec<DeploymentAction> {
     if replicas(set) == size {
         return Vec::new();
     }
-    vec![DeploymentAction::Scale { set: name(set), replicas: size }]
+    vec![DeploymentAction::Scale {
+        set: name(set),
+        replicas: size,
+    }]
 }
 
 fn create(deployment: &Deployment, sets: &Sets<'_>, size: i32) -> Vec<DeploymentAction> {
     let made = new_set(deployment, sets, size);
-    made.map(|set| DeploymentAction::Create(Box::new(set))).into_iter().collect()
+    made.map(|set| DeploymentAction::Create(Box::new(set)))
+        .into_iter()
+        .collect()
 }
 
 fn limits(deployment: &Deployment) -> Limits {
-    let strategy = deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
+    let strategy = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.strategy.as_ref());
     let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
     let quarter = IntOrString::String(QUARTER.to_owned());
-    let surge = rolling.and_then(|rolling| rolling.max_surge.as_ref()).unwrap_or(&quarter);
-    let unavailable = rolling.and_then(|rolling| rolling.max_unavailable.as_ref()).unwrap_or(&quarter);
+    let surge = rolling
+        .and_then(|rolling| rolling.max_surge.as_ref())
+        .unwrap_or(&quarter);
+    let unavailable = rolling
+        .and_then(|rolling| rolling.max_unavailable.as_ref())
+        .unwrap_or(&quarter);
     let wanted = wanted(deployment);
     let surge = share(surge, wanted, 99);
     let unavailable = share(unavailable, wanted, 0).min(wanted);
     // Without any room the update could never begin.
-    let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable };
+    let unavailable = if surge == 0 && unavailable == 0 {
+        1
+    } else {
+        unavailable
+    };
     Limits { surge, unavailable }
 }
 
@@ -142,6 +176,10 @@ fn share(value: &IntOrString, of: i32, round: i64) -> i32 {
 
 /// Pods that must be available for the Deployment to count as available.
 pub(super) fn floor(deployment: &Deployment) -> i32 {
-    let missing = if recreates(deployment) { 0 } else { limits(deployment).unavailable };
+    let missing = if recreates(deployment) {
+        0
+    } else {
+        limits(deployment).unavailable
+    };
     wanted(deployment) - missing
 }

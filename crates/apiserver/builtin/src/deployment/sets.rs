@@ -1,4 +1,4 @@
-//! The ReplicaSets of a Deployment: which one is the present one, their revisions, their end.
+//! The `ReplicaSet`s of a Deployment: which one is the present one, their revisions, their end.
 
 use std::sync::Arc;
 
@@ -21,11 +21,23 @@ const HISTORY: i32 = 10;
 /// Tells the set of the present template from the others.
 pub(super) fn sort<'a>(deployment: &Deployment, sets: &'a [Arc<ReplicaSet>]) -> Sets<'a> {
     let mut all: Vec<&ReplicaSet> = sets.iter().map(AsRef::as_ref).collect();
-    let age = |set: &&ReplicaSet| (set.metadata.creation_timestamp.as_ref().map(|time| time.0), name(set));
+    let age = |set: &&ReplicaSet| {
+        (
+            set.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            name(set),
+        )
+    };
     all.sort_by_key(age);
-    let template = deployment.spec.as_ref().map(|spec| without_hash(&spec.template));
+    let template = deployment
+        .spec
+        .as_ref()
+        .map(|spec| without_hash(&spec.template));
     let carries = |set: &ReplicaSet| {
-        let own = set.spec.as_ref().and_then(|spec| spec.template.as_ref()).map(without_hash);
+        let own = set
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.template.as_ref())
+            .map(without_hash);
         set.metadata.deletion_timestamp.is_none() && own == template
     };
     let new = all.iter().position(|set| carries(set));
@@ -51,44 +63,80 @@ pub(super) fn marks(deployment: &Deployment, sets: &Sets<'_>) -> Vec<DeploymentA
     let Some(new) = sets.new else { return actions };
     let revision = next_revision(sets).max(revision(&new.metadata));
     if revision != self::revision(&new.metadata) {
-        actions.push(DeploymentAction::MarkSet { set: name(new), revision });
+        actions.push(DeploymentAction::MarkSet {
+            set: name(new),
+            revision,
+        });
     }
     if revision != self::revision(&deployment.metadata) {
         actions.push(DeploymentAction::MarkDeployment { revision });
     }
     let seconds = min_ready(deployment);
-    let own = new.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
+    let own = new
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.min_ready_seconds)
+        .unwrap_or(0);
     if seconds != own && !is_paused(deployment) {
-        actions.push(DeploymentAction::SetMinReady { set: name(new), seconds });
+        actions.push(DeploymentAction::SetMinReady {
+            set: name(new),
+            seconds,
+        });
     }
     actions
 }
 
 /// One more than the highest revision of an old set.
 fn next_revision(sets: &Sets<'_>) -> i64 {
-    1 + sets.old.iter().map(|set| revision(&set.metadata)).max().unwrap_or(0)
+    1 + sets
+        .old
+        .iter()
+        .map(|set| revision(&set.metadata))
+        .max()
+        .unwrap_or(0)
 }
 
 fn revision(metadata: &ObjectMeta) -> i64 {
-    let text = metadata.annotations.as_ref().and_then(|annotations| annotations.get(REVISION));
+    let text = metadata
+        .annotations
+        .as_ref()
+        .and_then(|annotations| annotations.get(REVISION));
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 pub(super) fn min_ready(deployment: &Deployment) -> i32 {
-    deployment.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
+    deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.min_ready_seconds)
+        .unwrap_or(0)
 }
 
 /// The set for the present template, with `replicas` pods.
-pub(super) fn new_set(deployment: &Deployment, sets: &Sets<'_>, replicas: i32) -> Option<ReplicaSet> {
+pub(super) fn new_set(
+    deployment: &Deployment,
+    sets: &Sets<'_>,
+    replicas: i32,
+) -> Option<ReplicaSet> {
     let spec = deployment.spec.as_ref()?;
-    let collisions = deployment.status.as_ref().and_then(|status| status.collision_count);
+    let collisions = deployment
+        .status
+        .as_ref()
+        .and_then(|status| status.collision_count);
     let hash = short_hash(&(without_hash(&spec.template), collisions), 10);
     let mut template = spec.template.clone();
-    let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
+    let labels = template
+        .metadata
+        .get_or_insert_default()
+        .labels
+        .get_or_insert_default();
     labels.insert(HASH_LABEL.to_owned(), hash.clone());
     let labels = labels.clone();
     let mut selector = spec.selector.clone();
-    selector.match_labels.get_or_insert_default().insert(HASH_LABEL.to_owned(), hash.clone());
+    selector
+        .match_labels
+        .get_or_insert_default()
+        .insert(HASH_LABEL.to_owned(), hash.clone());
     let mut annotations = deployment.metadata.annotations.clone().unwrap_or_default();
     annotations.remove(LAST_APPLIED);
     annotations.insert(REVISION.to_owned(), next_revision(sets).to_string());
@@ -121,7 +169,11 @@ pub(super) fn new_set(deployment: &Deployment, sets: &Sets<'_>, replicas: i32) -
 
 /// Empty old sets that the history limit leaves no room for, those of the lowest revisions.
 pub(super) fn beyond_history(deployment: &Deployment, sets: &Sets<'_>) -> Vec<DeploymentAction> {
-    let limit = deployment.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(HISTORY);
+    let limit = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.revision_history_limit)
+        .unwrap_or(HISTORY);
     let empty = |set: &&&ReplicaSet| {
         let status = set.status.as_ref();
         replicas(set) == 0
@@ -131,8 +183,14 @@ pub(super) fn beyond_history(deployment: &Deployment, sets: &Sets<'_>) -> Vec<De
     };
     let mut empty: Vec<&ReplicaSet> = sets.old.iter().filter(empty).copied().collect();
     empty.sort_by_key(|set| revision(&set.metadata));
-    let surplus = sets.old.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
+    let surplus = sets
+        .old
+        .len()
+        .saturating_sub(usize::try_from(limit).unwrap_or(0));
     let gone = empty.into_iter().take(surplus);
-    gone.map(|set| DeploymentAction::Delete { set: name(set), uid: set.metadata.uid.clone().unwrap_or_default() })
-        .collect()
+    gone.map(|set| DeploymentAction::Delete {
+        set: name(set),
+        uid: set.metadata.uid.clone().unwrap_or_default(),
+    })
+    .collect()
 }

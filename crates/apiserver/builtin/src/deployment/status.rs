@@ -40,9 +40,14 @@ pub(super) fn status(
 /// Whether all pods are of the present template, available, and no others are left.
 pub(super) fn is_complete(deployment: &Deployment, sets: &Sets<'_>) -> bool {
     let wanted = wanted(deployment);
-    let old: i32 = sets.old.iter().map(|set| present(set).max(replicas(set))).sum();
-    sets.new.is_some_and(|new| present(new) == wanted && available(new) == wanted && replicas(new) == wanted)
-        && old == 0
+    let old: i32 = sets
+        .old
+        .iter()
+        .map(|set| present(set).max(replicas(set)))
+        .sum();
+    sets.new.is_some_and(|new| {
+        present(new) == wanted && available(new) == wanted && replicas(new) == wanted
+    }) && old == 0
 }
 
 /// Whether two statuses say the same; an absent count is zero.
@@ -68,22 +73,50 @@ fn present(set: &ReplicaSet) -> i32 {
 }
 
 fn ready(set: &ReplicaSet) -> i32 {
-    set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0)
+    set.status
+        .as_ref()
+        .and_then(|status| status.ready_replicas)
+        .unwrap_or(0)
 }
 
 fn reported_available(set: &ReplicaSet) -> i32 {
-    set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
+    set.status
+        .as_ref()
+        .and_then(|status| status.available_replicas)
+        .unwrap_or(0)
 }
 
-fn availability(deployment: &Deployment, sets: &Sets<'_>, status: &mut DeploymentStatus, now: Timestamp) {
+fn availability(
+    deployment: &Deployment,
+    sets: &Sets<'_>,
+    status: &mut DeploymentStatus,
+    now: Timestamp,
+) {
     let floor = super::rollout::floor(deployment);
-    let available: i32 = sets.new.into_iter().chain(sets.old.iter().copied()).map(reported_available).sum();
+    let available: i32 = sets
+        .new
+        .into_iter()
+        .chain(sets.old.iter().copied())
+        .map(reported_available)
+        .sum();
     let (value, reason, message) = if available >= floor {
-        ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+        (
+            "True",
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.",
+        )
     } else {
-        ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+        (
+            "False",
+            "MinimumReplicasUnavailable",
+            "Deployment does not have minimum availability.",
+        )
     };
-    set_condition(status, condition("Available", value, reason, message.to_owned(), now), Refresh::OnChange);
+    set_condition(
+        status,
+        condition("Available", value, reason, message.to_owned(), now),
+        Refresh::OnChange,
+    );
 }
 
 /// Says whether the rollout moves; a rollout that does not is checked again at its deadline.
@@ -93,24 +126,53 @@ fn progress(
     status: &mut DeploymentStatus,
     now: Timestamp,
 ) -> Option<Duration> {
-    let Some(new) = sets.new else { return None };
+    let new = sets.new?;
     let subject = format!("ReplicaSet \"{}\"", name(new));
     let before = deployment.status.as_ref();
-    let current = status.conditions.iter().flatten().find(|condition| condition.type_ == "Progressing").cloned();
+    let current = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "Progressing")
+        .cloned();
     if is_complete(deployment, sets) {
         let message = format!("{subject} has successfully progressed.");
-        let done = condition("Progressing", "True", "NewReplicaSetAvailable", message, now);
+        let done = condition(
+            "Progressing",
+            "True",
+            "NewReplicaSetAvailable",
+            message,
+            now,
+        );
         set_condition(status, done, Refresh::OnChange);
         return None;
     }
-    let moving = condition("Progressing", "True", "ReplicaSetUpdated", format!("{subject} is progressing."), now);
-    let completed = current.as_ref().is_some_and(|known| known.reason.as_deref() == Some("NewReplicaSetAvailable"));
+    let moving = condition(
+        "Progressing",
+        "True",
+        "ReplicaSetUpdated",
+        format!("{subject} is progressing."),
+        now,
+    );
+    let completed = current
+        .as_ref()
+        .is_some_and(|known| known.reason.as_deref() == Some("NewReplicaSetAvailable"));
     if current.is_none() || completed || moved(before, status) {
         set_condition(status, moving, Refresh::Always);
     }
-    let since = status.conditions.iter().flatten().find(|condition| condition.type_ == "Progressing");
-    let since = since.and_then(|condition| condition.last_update_time.as_ref()).map_or(now, |time| time.0);
-    let deadline = deployment.spec.as_ref().and_then(|spec| spec.progress_deadline_seconds).unwrap_or(DEADLINE);
+    let since = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "Progressing");
+    let since = since
+        .and_then(|condition| condition.last_update_time.as_ref())
+        .map_or(now, |time| time.0);
+    let deadline = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.progress_deadline_seconds)
+        .unwrap_or(DEADLINE);
     let left = SignedDuration::from_secs(i64::from(deadline)) - now.duration_since(since);
     if let Ok(left) = Duration::try_from(left)
         && !left.is_zero()
@@ -118,7 +180,13 @@ fn progress(
         return Some(left);
     }
     let message = format!("{subject} has timed out progressing.");
-    let stuck = condition("Progressing", "False", "ProgressDeadlineExceeded", message, now);
+    let stuck = condition(
+        "Progressing",
+        "False",
+        "ProgressDeadlineExceeded",
+        message,
+        now,
+    );
     set_condition(status, stuck, Refresh::OnChange);
     None
 }
@@ -141,7 +209,13 @@ enum Refresh {
     Always,
 }
 
-fn condition(kind: &str, value: &str, reason: &str, message: String, now: Timestamp) -> DeploymentCondition {
+fn condition(
+    kind: &str,
+    value: &str,
+    reason: &str,
+    message: String,
+    now: Timestamp,
+) -> DeploymentCondition {
     // The API keeps whole seconds.
     let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
     DeploymentCondition {
@@ -156,16 +230,23 @@ fn condition(kind: &str, value: &str, reason: &str, message: String, now: Timest
 
 fn set_condition(status: &mut DeploymentStatus, mut wanted: DeploymentCondition, refresh: Refresh) {
     let conditions = status.conditions.get_or_insert_default();
-    let Some(known) = conditions.iter_mut().find(|known| known.type_ == wanted.type_) else {
+    let Some(known) = conditions
+        .iter_mut()
+        .find(|known| known.type_ == wanted.type_)
+    else {
         conditions.push(wanted);
         return;
     };
-    let same = known.status == wanted.status && known.reason == wanted.reason && known.message == wanted.message;
+    let same = known.status == wanted.status
+        && known.reason == wanted.reason
+        && known.message == wanted.message;
     if same && refresh == Refresh::OnChange {
         return;
     }
     if known.status == wanted.status {
-        wanted.last_transition_time.clone_from(&known.last_transition_time);
+        wanted
+            .last_transition_time
+            .clone_from(&known.last_transition_time);
     }
     *known = wanted;
 }

@@ -22,14 +22,22 @@ fn deployment(replicas: i32, image: &str, more: &Value) -> Arc<Deployment> {
         "selector": {"matchLabels": {"app": "web"}},
         "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": image}]}},
     });
-    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    spec.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     Arc::new(typed(json!({
         "metadata": {"name": "web", "namespace": "ns", "uid": "d", "generation": 2}, "spec": spec,
     })))
 }
 
 /// The set that `deployment` makes, as the server and the set's controller would show it.
-fn shown(set: &ReplicaSet, replicas: i32, present: i32, available: i32, created: &str) -> Arc<ReplicaSet> {
+fn shown(
+    set: &ReplicaSet,
+    replicas: i32,
+    present: i32,
+    available: i32,
+    created: &str,
+) -> Arc<ReplicaSet> {
     let mut set = serde_json::to_value(set).unwrap();
     set["metadata"]["uid"] = set["metadata"]["name"].clone();
     set["metadata"]["generation"] = json!(1);
@@ -42,14 +50,24 @@ fn shown(set: &ReplicaSet, replicas: i32, present: i32, available: i32, created:
 }
 
 fn planned(deployment: &Arc<Deployment>, sets: &[Arc<ReplicaSet>]) -> DeploymentPlan {
-    plan(&DeploymentView { deployment: Arc::clone(deployment), sets: sets.to_vec(), pods: vec![] }, now())
+    plan(
+        &DeploymentView {
+            deployment: Arc::clone(deployment),
+            sets: sets.to_vec(),
+            pods: vec![],
+        },
+        now(),
+    )
 }
 
 fn made(deployment: &Arc<Deployment>, sets: &[Arc<ReplicaSet>]) -> ReplicaSet {
-    let create = planned(deployment, sets).actions.into_iter().find_map(|action| match action {
-        DeploymentAction::Create(set) => Some(*set),
-        _ => None,
-    });
+    let create = planned(deployment, sets)
+        .actions
+        .into_iter()
+        .find_map(|action| match action {
+            DeploymentAction::Create(set) => Some(*set),
+            _ => None,
+        });
     create.unwrap()
 }
 
@@ -73,8 +91,14 @@ fn the_first_set_carries_hash_revision_and_owner() {
     assert_eq!(spec.replicas, Some(3));
     let hash = &set.metadata.labels.as_ref().unwrap()["pod-template-hash"];
     assert_eq!(name(&set), format!("web-{hash}"));
-    assert_eq!(&spec.selector.match_labels.as_ref().unwrap()["pod-template-hash"], hash);
-    assert_eq!(set.metadata.annotations.as_ref().unwrap()["deployment.kubernetes.io/revision"], "1");
+    assert_eq!(
+        &spec.selector.match_labels.as_ref().unwrap()["pod-template-hash"],
+        hash
+    );
+    assert_eq!(
+        set.metadata.annotations.as_ref().unwrap()["deployment.kubernetes.io/revision"],
+        "1"
+    );
     assert_eq!(set.metadata.owner_references.as_ref().unwrap()[0].uid, "d");
 }
 
@@ -83,13 +107,26 @@ fn the_first_set_carries_hash_revision_and_owner() {
 #[case::surge_of_two(json!({"strategy": {"rollingUpdate": {"maxSurge": 2, "maxUnavailable": 0}}}), 4, 2)]
 #[case::no_surge(json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}}), 4, 0)]
 #[case::surge_in_percent_rounds_up(json!({"strategy": {"rollingUpdate": {"maxSurge": "30%"}}}), 4, 2)]
-fn a_new_template_starts_within_the_surge(#[case] more: Value, #[case] replicas: i32, #[case] expected: i32) {
-    let old = shown(&made(&deployment(replicas, "a", &more), &[]), replicas, replicas, replicas, "2026-01-01T00:00:00Z");
+fn a_new_template_starts_within_the_surge(
+    #[case] more: Value,
+    #[case] replicas: i32,
+    #[case] expected: i32,
+) {
+    let old = shown(
+        &made(&deployment(replicas, "a", &more), &[]),
+        replicas,
+        replicas,
+        replicas,
+        "2026-01-01T00:00:00Z",
+    );
 
     let new = made(&deployment(replicas, "b", &more), &[Arc::clone(&old)]);
 
     assert_eq!(new.spec.as_ref().unwrap().replicas, Some(expected));
-    assert_eq!(new.metadata.annotations.as_ref().unwrap()["deployment.kubernetes.io/revision"], "2");
+    assert_eq!(
+        new.metadata.annotations.as_ref().unwrap()["deployment.kubernetes.io/revision"],
+        "2"
+    );
 }
 
 #[test]
@@ -108,11 +145,23 @@ fn broken_old_pods_go_before_working_ones() {
 #[test]
 fn recreate_takes_all_down_first() {
     let recreate = json!({"strategy": {"type": "Recreate"}});
-    let old = shown(&made(&deployment(2, "a", &recreate), &[]), 2, 2, 2, "2026-01-01T00:00:00Z");
+    let old = shown(
+        &made(&deployment(2, "a", &recreate), &[]),
+        2,
+        2,
+        2,
+        "2026-01-01T00:00:00Z",
+    );
     let second = deployment(2, "b", &recreate);
 
     let plan = planned(&second, &[Arc::clone(&old)]);
-    assert_eq!(plan.actions, [DeploymentAction::Scale { set: name(&old), replicas: 0 }]);
+    assert_eq!(
+        plan.actions,
+        [DeploymentAction::Scale {
+            set: name(&old),
+            replicas: 0
+        }]
+    );
 
     let empty = shown(&old, 0, 0, 0, "2026-01-01T00:00:00Z");
     assert_eq!(made(&second, &[empty]).spec.unwrap().replicas, Some(2));
@@ -121,27 +170,48 @@ fn recreate_takes_all_down_first() {
 #[test]
 fn recreate_waits_for_the_last_old_pod() {
     let recreate = json!({"strategy": {"type": "Recreate"}});
-    let old = shown(&made(&deployment(2, "a", &recreate), &[]), 0, 0, 0, "2026-01-01T00:00:00Z");
+    let old = shown(
+        &made(&deployment(2, "a", &recreate), &[]),
+        0,
+        0,
+        0,
+        "2026-01-01T00:00:00Z",
+    );
     let leaving = typed(json!({
         "metadata": {"name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z", "ownerReferences": [
             {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name(&old), "uid": name(&old), "controller": true},
         ]},
         "status": {"phase": "Running"},
     }));
-    let view =
-        DeploymentView { deployment: deployment(2, "b", &recreate), sets: vec![old], pods: vec![Arc::new(leaving)] };
+    let view = DeploymentView {
+        deployment: deployment(2, "b", &recreate),
+        sets: vec![old],
+        pods: vec![Arc::new(leaving)],
+    };
 
     assert_eq!(plan(&view, now()).actions, []);
 }
 
 #[test]
 fn a_paused_deployment_scales_but_does_not_roll() {
-    let old = shown(&made(&deployment(2, "a", &json!({})), &[]), 2, 2, 2, "2026-01-01T00:00:00Z");
+    let old = shown(
+        &made(&deployment(2, "a", &json!({})), &[]),
+        2,
+        2,
+        2,
+        "2026-01-01T00:00:00Z",
+    );
     let paused = deployment(5, "b", &json!({"paused": true}));
 
     let plan = planned(&paused, &[Arc::clone(&old)]);
 
-    assert_eq!(plan.actions, [DeploymentAction::Scale { set: name(&old), replicas: 5 }]);
+    assert_eq!(
+        plan.actions,
+        [DeploymentAction::Scale {
+            set: name(&old),
+            replicas: 5
+        }]
+    );
 }
 
 #[test]
@@ -153,7 +223,10 @@ fn going_back_to_an_old_template_uses_its_set_again() {
 
     let plan = planned(&first, &[Arc::clone(&a), b]);
 
-    assert!(plan.actions.contains(&DeploymentAction::MarkSet { set: name(&a), revision: 3 }));
+    assert!(plan.actions.contains(&DeploymentAction::MarkSet {
+        set: name(&a),
+        revision: 3
+    }));
     assert_eq!(scales(&plan), [(name(&a), 1)]);
 }
 
@@ -162,16 +235,34 @@ fn empty_sets_beyond_the_history_are_deleted_once_all_is_done() {
     let mut sets: Vec<Arc<ReplicaSet>> = Vec::new();
     for (number, image) in ["a", "b", "c", "d"].into_iter().enumerate() {
         let set = made(&deployment(1, image, &json!({})), &sets);
-        sets.push(shown(&set, 0, 0, 0, &format!("2026-01-01T00:0{number}:00Z")));
+        sets.push(shown(
+            &set,
+            0,
+            0,
+            0,
+            &format!("2026-01-01T00:0{number}:00Z"),
+        ));
     }
     let limited = deployment(1, "d", &json!({"revisionHistoryLimit": 2}));
     sets[3] = shown(&sets[3], 1, 1, 1, "2026-01-01T00:03:00Z");
     let mut marked = (*limited).clone();
-    marked.metadata.annotations = Some([("deployment.kubernetes.io/revision".to_owned(), "4".to_owned())].into());
+    marked.metadata.annotations = Some(
+        [(
+            "deployment.kubernetes.io/revision".to_owned(),
+            "4".to_owned(),
+        )]
+        .into(),
+    );
 
     let plan = planned(&Arc::new(marked), &sets);
 
-    assert_eq!(plan.actions, [DeploymentAction::Delete { set: name(&sets[0]), uid: name(&sets[0]) }]);
+    assert_eq!(
+        plan.actions,
+        [DeploymentAction::Delete {
+            set: name(&sets[0]),
+            uid: name(&sets[0])
+        }]
+    );
 }
 
 #[test]
@@ -184,11 +275,23 @@ fn a_rollout_that_does_not_move_times_out() {
     stuck.status = moving.status;
 
     let later = "2026-01-01T01:01:01Z".parse().unwrap();
-    let view = DeploymentView { deployment: Arc::new(stuck), sets: vec![set], pods: vec![] };
+    let view = DeploymentView {
+        deployment: Arc::new(stuck),
+        sets: vec![set],
+        pods: vec![],
+    };
     let status = plan(&view, later).status.unwrap();
 
-    let reasons: Vec<_> = status.conditions.unwrap().into_iter().map(|one| (one.status, one.reason.unwrap())).collect();
-    assert!(reasons.contains(&("False".to_owned(), "ProgressDeadlineExceeded".to_owned())), "{reasons:?}");
+    let reasons: Vec<_> = status
+        .conditions
+        .unwrap()
+        .into_iter()
+        .map(|one| (one.status, one.reason.unwrap()))
+        .collect();
+    assert!(
+        reasons.contains(&("False".to_owned(), "ProgressDeadlineExceeded".to_owned())),
+        "{reasons:?}"
+    );
 }
 
 proptest! {

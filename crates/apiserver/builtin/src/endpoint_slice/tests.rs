@@ -13,11 +13,15 @@ fn typed<T: serde::de::DeserializeOwned>(value: Value) -> T {
 }
 
 fn service(spec: &Value) -> Arc<Service> {
-    Arc::new(typed(json!({"metadata": {"name": "web", "namespace": "ns", "uid": "u"}, "spec": spec})))
+    Arc::new(typed(
+        json!({"metadata": {"name": "web", "namespace": "ns", "uid": "u"}, "spec": spec}),
+    ))
 }
 
 fn plain() -> Arc<Service> {
-    service(&json!({"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}))
+    service(
+        &json!({"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}),
+    )
 }
 
 fn pod(name: &str, ip: &str, ready: bool, deleting: bool) -> Arc<Pod> {
@@ -33,8 +37,16 @@ fn pod(name: &str, ip: &str, ready: bool, deleting: bool) -> Arc<Pod> {
     })))
 }
 
-fn planned(service: Arc<Service>, pods: Vec<Arc<Pod>>, slices: Vec<Arc<EndpointSlice>>) -> Vec<SliceAction> {
-    plan(&ServiceView { service, pods, slices })
+fn planned(
+    service: Arc<Service>,
+    pods: Vec<Arc<Pod>>,
+    slices: Vec<Arc<EndpointSlice>>,
+) -> Vec<SliceAction> {
+    plan(&ServiceView {
+        service,
+        pods,
+        slices,
+    })
 }
 
 fn created(actions: Vec<SliceAction>) -> Vec<EndpointSlice> {
@@ -58,13 +70,20 @@ fn conditions_follow_the_pod(
 ) {
     let spec = json!({"selector": {"app": "web"}, "publishNotReadyAddresses": publish, "ports": [{"port": 80}]});
 
-    let slices = created(planned(service(&spec), vec![pod("a", "10.0.0.1", ready, deleting)], vec![]));
+    let slices = created(planned(
+        service(&spec),
+        vec![pod("a", "10.0.0.1", ready, deleting)],
+        vec![],
+    ));
 
     let endpoint = &slices[0].endpoints.as_ref().unwrap()[0];
     let conditions = endpoint.conditions.as_ref().unwrap();
     let actual = [conditions.ready, conditions.serving, conditions.terminating].map(Option::unwrap);
     assert_eq!(actual, expected);
-    assert_eq!(endpoint.target_ref.as_ref().unwrap().name.as_deref(), Some("a"));
+    assert_eq!(
+        endpoint.target_ref.as_ref().unwrap().name.as_deref(),
+        Some("a")
+    );
 }
 
 #[rstest]
@@ -76,9 +95,21 @@ fn conditions_follow_the_pod(
 fn ports_are_resolved_by_the_pod(#[case] port: Value, #[case] expected: Option<i32>) {
     let spec = json!({"selector": {"app": "web"}, "ports": [port]});
 
-    let slices = created(planned(service(&spec), vec![pod("a", "10.0.0.1", true, false)], vec![]));
+    let slices = created(planned(
+        service(&spec),
+        vec![pod("a", "10.0.0.1", true, false)],
+        vec![],
+    ));
 
-    assert_eq!(slices[0].ports.as_ref().unwrap().first().and_then(|port| port.port), expected);
+    assert_eq!(
+        slices[0]
+            .ports
+            .as_ref()
+            .unwrap()
+            .first()
+            .and_then(|port| port.port),
+        expected
+    );
 }
 
 #[test]
@@ -87,14 +118,24 @@ fn a_service_without_pods_has_one_empty_slice() {
 
     assert_eq!(slices.len(), 1);
     assert_eq!(slices[0].endpoints, Some(vec![]));
-    assert_eq!(slices[0].metadata.labels.as_ref().unwrap()["kubernetes.io/service-name"], "web");
+    assert_eq!(
+        slices[0].metadata.labels.as_ref().unwrap()["kubernetes.io/service-name"],
+        "web"
+    );
 }
 
 #[rstest]
 #[case::no_selector(json!({"ports": [{"port": 80}]}))]
 #[case::external(json!({"selector": {"app": "web"}, "type": "ExternalName", "externalName": "x"}))]
 fn services_that_point_elsewhere_have_no_slices(#[case] spec: Value) {
-    assert!(planned(service(&spec), vec![pod("a", "10.0.0.1", true, false)], vec![]).is_empty());
+    assert!(
+        planned(
+            service(&spec),
+            vec![pod("a", "10.0.0.1", true, false)],
+            vec![]
+        )
+        .is_empty()
+    );
 }
 
 #[test]
@@ -106,7 +147,11 @@ fn slices_of_another_writer_are_left_alone() {
 
     let actions = planned(plain(), vec![], vec![Arc::new(foreign)]);
 
-    assert!(actions.iter().all(|action| matches!(action, SliceAction::Create(_))));
+    assert!(
+        actions
+            .iter()
+            .all(|action| matches!(action, SliceAction::Create(_)))
+    );
 }
 
 /// What the server would hold after `actions`.
@@ -119,7 +164,9 @@ fn after(slices: Vec<Arc<EndpointSlice>>, actions: Vec<SliceAction>) -> Vec<Arc<
                 slices.retain(|known| known.metadata.name != slice.metadata.name);
                 slices.push(Arc::new(*slice));
             }
-            SliceAction::Delete(name, _) => slices.retain(|known| known.metadata.name != Some(name.clone())),
+            SliceAction::Delete(name, _) => {
+                slices.retain(|known| known.metadata.name != Some(name.clone()))
+            }
         }
     }
     slices

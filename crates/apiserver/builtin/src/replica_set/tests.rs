@@ -79,7 +79,13 @@ impl PodFacts {
 
 fn planned(set: ReplicaSet, pods: &[PodFacts]) -> ReplicaSetPlan {
     let pods = pods.iter().map(PodFacts::pod).collect();
-    plan(&ReplicaSetView { set: Arc::new(set), pods }, now())
+    plan(
+        &ReplicaSetView {
+            set: Arc::new(set),
+            pods,
+        },
+        now(),
+    )
 }
 
 #[test]
@@ -88,10 +94,16 @@ fn missing_pods_are_made_from_the_template() {
 
     assert_eq!(plan.create.len(), 1);
     let made = &plan.create[0];
-    let labels = BTreeMap::from([("app".to_owned(), "web".to_owned()), ("x".to_owned(), "y".to_owned())]);
+    let labels = BTreeMap::from([
+        ("app".to_owned(), "web".to_owned()),
+        ("x".to_owned(), "y".to_owned()),
+    ]);
     assert_eq!(made.metadata.labels, Some(labels));
     assert!(made.metadata.name.as_ref().unwrap().starts_with("web-"));
-    assert_eq!(made.metadata.owner_references.as_ref().unwrap()[0].uid, "set-uid");
+    assert_eq!(
+        made.metadata.owner_references.as_ref().unwrap()[0].uid,
+        "set-uid"
+    );
     assert!(plan.delete.is_empty());
 }
 
@@ -111,7 +123,10 @@ fn the_least_valuable_pod_goes(#[case] victim: PodFacts) {
 
 #[test]
 fn a_matching_orphan_is_adopted_instead_of_a_new_pod() {
-    let orphan = PodFacts { owner: None, ..PodFacts::ready("o") };
+    let orphan = PodFacts {
+        owner: None,
+        ..PodFacts::ready("o")
+    };
 
     let plan = planned(set(1, 0), &[orphan]);
 
@@ -121,7 +136,10 @@ fn a_matching_orphan_is_adopted_instead_of_a_new_pod() {
 
 #[test]
 fn a_pod_with_other_labels_is_released_and_replaced() {
-    let stray = PodFacts { label: "debug", ..PodFacts::ready("s") };
+    let stray = PodFacts {
+        label: "debug",
+        ..PodFacts::ready("s")
+    };
 
     let plan = planned(set(1, 0), &[stray]);
 
@@ -139,7 +157,13 @@ fn availability_waits_for_min_ready_seconds(
     #[case] available: Option<i32>,
     #[case] again: bool,
 ) {
-    let plan = planned(set(1, min_ready), &[PodFacts { ready_at, ..PodFacts::ready("a") }]);
+    let plan = planned(
+        set(1, min_ready),
+        &[PodFacts {
+            ready_at,
+            ..PodFacts::ready("a")
+        }],
+    );
 
     let status = plan.status.unwrap();
     assert_eq!(status.available_replicas, available);
@@ -150,15 +174,17 @@ fn availability_waits_for_min_ready_seconds(
 fn facts() -> impl Strategy<Value = PodFacts> {
     let owner = prop_oneof![4 => Just(Some("set-uid")), 1 => Just(None), 1 => Just(Some("other"))];
     let phase = prop_oneof![Just("Running"), Just("Pending"), Just("Failed")];
-    (owner, phase, any::<[bool; 3]>(), -1..2).prop_map(|(owner, phase, [ready, node, deleting], cost)| PodFacts {
-        owner,
-        phase,
-        ready,
-        node,
-        deleting,
-        cost,
-        ..PodFacts::ready("")
-    })
+    (owner, phase, any::<[bool; 3]>(), -1..2).prop_map(
+        |(owner, phase, [ready, node, deleting], cost)| PodFacts {
+            owner,
+            phase,
+            ready,
+            node,
+            deleting,
+            cost,
+            ..PodFacts::ready("")
+        },
+    )
 }
 
 proptest! {

@@ -24,30 +24,52 @@ impl Shell {
         }
         if let Some(status) = &plan.status {
             let patch = json!({"status": status});
-            self.patch(&Target::of::<Deployment>(), key, Some("status"), &patch).await?;
+            self.patch(&Target::of::<Deployment>(), key, Some("status"), &patch)
+                .await?;
         }
         Ok(())
     }
 
-    async fn carry_out_step(&self, key: &ObjectKey, action: &DeploymentAction) -> Result<(), WriteError> {
+    async fn carry_out_step(
+        &self,
+        key: &ObjectKey,
+        action: &DeploymentAction,
+    ) -> Result<(), WriteError> {
         let sets = Target::of::<ReplicaSet>();
         let beside = |name: &String| ObjectKey::new(&key.namespace, name);
-        let annotated = |revision: &i64| json!({"metadata": {"annotations": {REVISION: revision.to_string()}}});
+        let annotated =
+            |revision: &i64| json!({"metadata": {"annotations": {REVISION: revision.to_string()}}});
         match action {
             DeploymentAction::Create(set) => {
-                write::create(&self.client, &sets, Some(&key.namespace), set).await.map(drop)
+                write::create(&self.client, &sets, Some(&key.namespace), set)
+                    .await
+                    .map(drop)
             }
             DeploymentAction::Scale { set, replicas } => {
-                self.patch(&sets, &beside(set), None, &json!({"spec": {"replicas": replicas}})).await
+                self.patch(
+                    &sets,
+                    &beside(set),
+                    None,
+                    &json!({"spec": {"replicas": replicas}}),
+                )
+                .await
             }
             DeploymentAction::MarkSet { set, revision } => {
-                self.patch(&sets, &beside(set), None, &annotated(revision)).await
+                self.patch(&sets, &beside(set), None, &annotated(revision))
+                    .await
             }
             DeploymentAction::MarkDeployment { revision } => {
-                self.patch(&Target::of::<Deployment>(), key, None, &annotated(revision)).await
+                self.patch(&Target::of::<Deployment>(), key, None, &annotated(revision))
+                    .await
             }
             DeploymentAction::SetMinReady { set, seconds } => {
-                self.patch(&sets, &beside(set), None, &json!({"spec": {"minReadySeconds": seconds}})).await
+                self.patch(
+                    &sets,
+                    &beside(set),
+                    None,
+                    &json!({"spec": {"minReadySeconds": seconds}}),
+                )
+                .await
             }
             DeploymentAction::Delete { set, uid } => self.delete(&sets, &beside(set), uid).await,
         }
@@ -68,7 +90,8 @@ impl Shell {
             self.patch(&pods, &beside(name), None, &patch).await?;
         }
         for (name, uid) in &plan.release {
-            self.patch(&pods, &beside(name), None, &owners(uid, Value::Null)).await?;
+            self.patch(&pods, &beside(name), None, &owners(uid, Value::Null))
+                .await?;
         }
         for pod in &plan.create {
             match write::create(&self.client, &pods, Some(&key.namespace), pod).await {
@@ -83,7 +106,8 @@ impl Shell {
         }
         if let Some(status) = &plan.status {
             let patch = json!({"status": status});
-            self.patch(&Target::of::<ReplicaSet>(), key, Some("status"), &patch).await?;
+            self.patch(&Target::of::<ReplicaSet>(), key, Some("status"), &patch)
+                .await?;
         }
         Ok(())
     }
@@ -106,10 +130,12 @@ impl Shell {
                         "endpoints": slice.endpoints,
                         "ports": slice.ports,
                     });
-                    self.patch(&slices, &ObjectKey::new(&key.namespace, name), None, &patch).await?;
+                    self.patch(&slices, &ObjectKey::new(&key.namespace, name), None, &patch)
+                        .await?;
                 }
                 SliceAction::Delete(name, uid) => {
-                    self.delete(&slices, &ObjectKey::new(&key.namespace, name), uid).await?;
+                    self.delete(&slices, &ObjectKey::new(&key.namespace, name), uid)
+                        .await?;
                 }
             }
         }
@@ -123,7 +149,9 @@ impl Shell {
         subresource: Option<&str>,
         patch: &Value,
     ) -> Result<(), WriteError> {
-        write::merge_patch(&self.client, target, key, subresource, patch).await.map(drop)
+        write::merge_patch(&self.client, target, key, subresource, patch)
+            .await
+            .map(drop)
     }
 
     /// Deletes an object; one that is gone already is as wanted.

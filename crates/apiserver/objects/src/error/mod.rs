@@ -80,6 +80,14 @@ pub enum ApiError {
         /// The key.
         key: String,
     },
+    /// An applied configuration does not fit its type.
+    #[error("failed to create typed patch object ({object}): {}", status::typed_faults(.faults))]
+    Untyped {
+        /// The object with its type, as the API server describes it.
+        object: String,
+        /// Path and reason of each misfit.
+        faults: Vec<String>,
+    },
     /// A list or watch position that is no longer held.
     #[error("{message}")]
     Expired {

@@ -9,7 +9,9 @@ impl ApiError {
     pub fn code_and_reason(&self) -> (u16, &'static str) {
         match self {
             Self::NotFound { .. } | Self::UnknownPath => (404, "NotFound"),
-            Self::VersionOnCreate | Self::MergeKeyMissing { .. } => (500, ""),
+            Self::VersionOnCreate | Self::MergeKeyMissing { .. } | Self::Untyped { .. } => {
+                (500, "")
+            }
             Self::AlreadyExists { .. } => (409, "AlreadyExists"),
             Self::Conflict { .. } | Self::ApplyConflict { .. } => (409, "Conflict"),
             Self::Invalid { .. } | Self::Unprocessable { .. } => (422, "Invalid"),
@@ -124,6 +126,7 @@ impl ApiError {
             Self::UnknownPath
             | Self::VersionOnCreate
             | Self::MergeKeyMissing { .. }
+            | Self::Untyped { .. }
             | Self::Expired { .. }
             | Self::BadRequest { .. }
             | Self::Unauthorized
@@ -189,4 +192,11 @@ pub(super) fn apply_conflict_message(causes: &[FieldConflict]) -> String {
         causes.len(),
         lines.join("\n")
     )
+}
+
+pub(super) fn typed_faults(faults: &[String]) -> String {
+    match faults {
+        [only] => only.clone(),
+        several => format!("errors:\n  {}", several.join("\n  ")),
+    }
 }

@@ -10,7 +10,7 @@ use crate::store::{ObjectRef, Store};
 use crate::write::{Author, Delete, DeleteOptions, Part, Planned, Propagation, Update, admit_all};
 
 /// Something to be done to one object, if it still has this uid.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Delete it.
     Delete {

@@ -16,6 +16,7 @@ mod tests;
 
 pub use action::Action;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::object::{Object, OwnerRef};
@@ -42,11 +43,7 @@ enum Standing {
 
 /// What a change makes necessary, with the change already committed.
 pub fn after(store: &Store, change: &Change, kinds: &dyn Kinds) -> Vec<Action> {
-    let mut look = Look {
-        store,
-        kinds,
-        actions: Vec::new(),
-    };
+    let mut look = Look::new(store, kinds);
     let object = &change.object;
     if change.kind == ChangeKind::Deleted {
         for (resource, dependent) in store.owned_by(object.uid()) {
@@ -64,11 +61,7 @@ pub fn after(store: &Store, change: &Change, kinds: &dyn Kinds) -> Vec<Action> {
 
 /// What is necessary anywhere, for the first look after a start.
 pub fn sweep(store: &Store, kinds: &dyn Kinds) -> Vec<Action> {
-    let mut look = Look {
-        store,
-        kinds,
-        actions: Vec::new(),
-    };
+    let mut look = Look::new(store, kinds);
     for resource in store.resources() {
         for object in store.objects(resource, None) {
             look.judge(resource, object);
@@ -82,21 +75,49 @@ struct Look<'a> {
     store: &'a Store,
     kinds: &'a dyn Kinds,
     actions: Vec<Action>,
+    seen: HashSet<Action>,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
+    fn new(store: &'a Store, kinds: &'a dyn Kinds) -> Self {
+        Self {
+            store,
+            kinds,
+            actions: Vec::new(),
+            seen: HashSet::new(),
+        }
+    }
+
     fn push(&mut self, action: Action) {
-        if !self.actions.contains(&action) {
+        if self.seen.insert(action.clone()) {
             self.actions.push(action);
         }
     }
 
-    /// Owners may have waited for this change.
+    /// Owners may have waited for just this change. What their other dependents must do was decided when
+    /// the wait began; deciding it again for each of them would be quadratic.
     fn owners_of(&mut self, owners: &[OwnerRef]) {
         for owner in owners {
             if let Some((resource, owner)) = self.store.by_uid(&owner.uid) {
-                self.judge(resource, owner);
+                self.end_wait(resource, owner);
             }
+        }
+    }
+
+    /// Drops the finalizer of an owner that has nothing to wait for any more.
+    fn end_wait(&mut self, resource: &GroupResource, owner: &Arc<Object>) {
+        if !owner.is_deleting() {
+            return;
+        }
+        let mut dependents = self.store.owned_by(owner.uid());
+        if owner.has_finalizer(ORPHAN) {
+            if dependents.next().is_none() {
+                self.drop_finalizer(resource, owner, ORPHAN);
+            }
+        } else if owner.has_finalizer(FOREGROUND)
+            && !dependents.any(|(_, dependent)| blocks(dependent, owner))
+        {
+            self.drop_finalizer(resource, owner, FOREGROUND);
         }
     }
 
@@ -114,32 +135,19 @@ impl Look<'_> {
     }
 
     fn let_dependents_go(&mut self, resource: &GroupResource, owner: &Arc<Object>) {
-        let mut free = true;
         for (dependent_resource, dependent) in self.store.owned_by(owner.uid()) {
-            free = false;
             self.push(Action::DropOwners {
                 target: place(dependent_resource, dependent),
                 uid: dependent.uid().to_owned(),
                 owners: vec![owner.uid().to_owned()],
             });
         }
-        if free {
-            self.drop_finalizer(resource, owner, ORPHAN);
-        }
+        self.end_wait(resource, owner);
     }
 
     fn await_dependents(&mut self, resource: &GroupResource, owner: &Arc<Object>) {
-        let blocks = |dependent: &Object| {
-            dependent
-                .owners()
-                .iter()
-                .any(|reference| reference.blocks_owner && *reference.uid == *owner.uid())
-        };
-        let dependents: Vec<_> = self.store.owned_by(owner.uid()).collect();
-        if !dependents.iter().any(|(_, dependent)| blocks(dependent)) {
-            self.drop_finalizer(resource, owner, FOREGROUND);
-        }
-        for (dependent_resource, dependent) in dependents {
+        self.end_wait(resource, owner);
+        for (dependent_resource, dependent) in self.store.owned_by(owner.uid()) {
             if !dependent.is_deleting() {
                 self.judge_owned(dependent_resource, dependent);
             }
@@ -253,4 +261,12 @@ fn place(resource: &GroupResource, object: &Object) -> ObjectRef {
         resource: resource.clone(),
         key: object.key().clone(),
     }
+}
+
+/// True if a foreground deletion of `owner` waits for `dependent`.
+fn blocks(dependent: &Object, owner: &Object) -> bool {
+    dependent
+        .owners()
+        .iter()
+        .any(|reference| reference.blocks_owner && *reference.uid == *owner.uid())
 }

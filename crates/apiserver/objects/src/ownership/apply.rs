@@ -3,7 +3,7 @@
 use kthena_schema::Schema;
 use serde_json::{Value, json};
 
-use super::compare::{Comparison, fields_of};
+use super::compare::{Comparison, fields_of, type_faults};
 use super::edit::{merged, without};
 use super::entries::{self, Entry, Operation};
 use super::set::FieldSet;
@@ -30,6 +30,13 @@ pub fn apply(
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
     let shape = writer.root(schema);
+    refuse_untyped(shape, configuration)?;
+    // A version means nothing for an object that is not there yet.
+    let mut configuration = configuration.clone();
+    if live.is_none() {
+        meta::set(&mut configuration, "resourceVersion", Value::Null);
+    }
+    let configuration = &configuration;
     let mut managed = live.map(entries::read).unwrap_or_default();
     let mut before = live.cloned().unwrap_or_else(|| json!({}));
     meta::set(&mut before, "managedFields", Value::Null);
@@ -75,17 +82,17 @@ pub fn apply(
 fn prune(shape: Shape<'_>, merged: &Value, former: &FieldSet, owned: &FieldSet) -> Value {
     let former = former.with_declared(shape);
     let bare = json!({});
-    let pruned = without(shape, merged, &former).unwrap_or_else(|| bare.clone());
+    let pruned = without(shape, merged, &former, None).unwrap_or_else(|| bare.clone());
     let everything = fields_of(shape, merged).with_declared(shape);
     // Items that others own, or this writer still does, come back with what holds them.
     let keep = fields_of(shape, &pruned)
         .with_declared(shape)
         .union(&owned.with_declared(shape));
-    let pruned =
-        without(shape, merged, &everything.difference(&keep)).unwrap_or_else(|| bare.clone());
+    let pruned = without(shape, merged, &everything.difference(&keep), Some(owned))
+        .unwrap_or_else(|| bare.clone());
     // So does whatever this writer never owned.
     let gone = everything.difference(&fields_of(shape, &pruned).with_declared(shape));
-    without(shape, merged, &gone.intersection(&former)).unwrap_or(bare)
+    without(shape, merged, &gone.intersection(&former), Some(owned)).unwrap_or(bare)
 }
 
 fn refuse_conflicts(managed: &[Entry], comparison: &Comparison) -> Result<(), ApiError> {
@@ -105,4 +112,30 @@ fn refuse_conflicts(managed: &[Entry], comparison: &Comparison) -> Result<(), Ap
     // By manager; the fields of each stay in their order.
     causes.sort_by(|left, right| left.manager.cmp(&right.manager));
     Err(ApiError::ApplyConflict { causes })
+}
+
+/// A field that the type does not have cannot be owned.
+fn refuse_untyped(shape: Shape<'_>, configuration: &Value) -> Result<(), ApiError> {
+    let faults = type_faults(shape, configuration);
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let text = |member: &str| {
+        configuration
+            .get(member)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let (group, version) = text("apiVersion")
+        .split_once('/')
+        .unwrap_or(("", text("apiVersion")));
+    Err(ApiError::Untyped {
+        object: format!(
+            "{}/{}; {group}/{version}, Kind={}",
+            meta::text(configuration, "namespace"),
+            meta::text(configuration, "name"),
+            text("kind")
+        ),
+        faults,
+    })
 }

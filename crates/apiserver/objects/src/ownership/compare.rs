@@ -1,10 +1,10 @@
 //! Which fields a value has, and which differ between two values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::set::FieldSet;
+use super::set::{FieldSet, shown};
 use super::shape::{ListShape, Shape};
 
 /// The fields that an applied configuration sets.
@@ -45,6 +45,41 @@ fn collect(shape: Shape<'_>, value: &Value, path: &mut Vec<String>, set: &mut Fi
             }
         }
         _ => set.insert(path),
+    }
+}
+
+/// What keeps `value` from being taken for an object of its type, each as path and reason.
+pub(super) fn type_faults(shape: Shape<'_>, value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    search_faults(shape, value, "", &mut found);
+    found
+}
+
+fn search_faults(shape: Shape<'_>, value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let path = format!("{path}.{name}");
+                if shape.lacks(name) {
+                    found.push(format!("{path}: field not declared in schema"));
+                } else {
+                    search_faults(shape.member(name).0, member, &path, found);
+                }
+            }
+        }
+        Value::Array(items) => {
+            let list = shape.list();
+            let mut seen = BTreeSet::new();
+            for (at, item) in items.iter().enumerate() {
+                let step = shape.item_step(&list, item);
+                let place = step.as_deref().map_or_else(|| format!("[{at}]"), shown);
+                if step.is_some_and(|step| !seen.insert(step)) {
+                    found.push(format!("{path}: duplicate entries for key {place}"));
+                }
+                search_faults(shape.item(), item, &format!("{path}{place}"), found);
+            }
+        }
+        _ => {}
     }
 }
 

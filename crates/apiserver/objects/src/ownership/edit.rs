@@ -29,48 +29,69 @@ pub(super) fn merged(shape: Shape<'_>, live: Option<&Value>, configuration: &Val
     }
 }
 
-/// Items of both: those of the configuration in its order, the others where they were between them.
+/// Items of both lists: those of the configuration in its order, the others where they stood among
+/// them. The order is exactly that of the API server, as clients compare it.
 fn merged_items(
     shape: Shape<'_>,
     list: &ListShape<'_>,
     live: &[Value],
     configuration: &[Value],
 ) -> Vec<Value> {
-    let step = |item: &Value| shape.item_step(list, item);
-    let wanted: Vec<Option<String>> = configuration.iter().map(step).collect();
-    let present: Vec<Option<String>> = live.iter().map(step).collect();
+    let steps = |items: &[Value]| -> Vec<Option<String>> {
+        items
+            .iter()
+            .map(|item| shape.item_step(list, item))
+            .collect()
+    };
+    let (present, wanted) = (steps(live), steps(configuration));
+    let place = |list: &[Option<String>], step: &Option<String>| {
+        step.as_ref()
+            .and_then(|_| list.iter().position(|other| other == step))
+    };
+    let merge = |at: usize| {
+        let old = place(&present, &wanted[at]).map(|old| &live[old]);
+        merged(shape.item(), old, &configuration[at])
+    };
+    let mut shared = (0..wanted.len())
+        .filter(|at| place(&present, &wanted[*at]).is_some())
+        .peekable();
     let mut items = Vec::with_capacity(live.len() + configuration.len());
-    let mut next = 0;
-    for (at, item) in live.iter().enumerate() {
-        let place = present[at]
-            .as_ref()
-            .and_then(|step| wanted.iter().position(|other| other.as_ref() == Some(step)));
-        let Some(place) = place else {
-            items.push(item.clone());
+    let (mut left, mut right) = (0, 0);
+    while left < live.len() || right < configuration.len() {
+        let twin = present.get(left).and_then(|step| place(&wanted, step));
+        if left < live.len() && twin.is_none() {
+            items.push(live[left].clone());
+            left += 1;
             continue;
-        };
-        // Everything the configuration lists up to here comes first, in its order.
-        while next <= place {
-            let old = wanted[next]
-                .as_ref()
-                .and_then(|step| {
-                    present
-                        .iter()
-                        .position(|other| other.as_ref() == Some(step))
-                })
-                .map(|at| &live[at]);
-            items.push(merged(shape.item(), old, &configuration[next]));
-            next += 1;
         }
-    }
-    for item in &configuration[next..] {
-        items.push(item.clone());
+        if let Some(twin) = twin {
+            // For items of both, the configuration's order counts: this one was taken or will be.
+            let out_of_turn =
+                right < configuration.len() && shared.peek().is_some_and(|next| *next != twin);
+            if out_of_turn {
+                left += 1;
+                continue;
+            }
+            left += usize::from(twin <= right);
+        }
+        if right < configuration.len() {
+            items.push(merge(right));
+            shared.next_if_eq(&right);
+            right += 1;
+        }
     }
     items
 }
 
 /// `value` without the fields in `gone`; `None` if nothing is left of what had fields.
-pub(super) fn without(shape: Shape<'_>, value: &Value, gone: &FieldSet) -> Option<Value> {
+///
+/// An object or list that is emptied stays, empty, where `held` has its path.
+pub(super) fn without(
+    shape: Shape<'_>,
+    value: &Value,
+    gone: &FieldSet,
+    held: Option<&FieldSet>,
+) -> Option<Value> {
     match value {
         Value::Object(members) if !members.is_empty() && !shape.is_whole_map() => {
             let mut kept = Map::new();
@@ -80,7 +101,13 @@ pub(super) fn without(shape: Shape<'_>, value: &Value, gone: &FieldSet) -> Optio
                     continue;
                 }
                 let left = match gone.below(&step) {
-                    Some(below) => without(shape.member(name).0, member, below),
+                    Some(below) => {
+                        let held_below = held.and_then(|held| held.below(&step));
+                        without(shape.member(name).0, member, below, held_below).or_else(|| {
+                            held.is_some_and(|held| held.owns(&step))
+                                .then(|| emptied(member))
+                        })
+                    }
                     None => Some(member.clone()),
                 };
                 if let Some(left) = left {
@@ -104,12 +131,23 @@ pub(super) fn without(shape: Shape<'_>, value: &Value, gone: &FieldSet) -> Optio
                     continue;
                 }
                 match gone.below(&step) {
-                    Some(below) => kept.extend(without(shape.item(), item, below)),
+                    Some(below) => {
+                        let held_below = held.and_then(|held| held.below(&step));
+                        kept.extend(without(shape.item(), item, below, held_below));
+                    }
                     None => kept.push(item.clone()),
                 }
             }
             (!kept.is_empty()).then_some(Value::Array(kept))
         }
         other => Some(other.clone()),
+    }
+}
+
+fn emptied(value: &Value) -> Value {
+    if value.is_array() {
+        Value::Array(Vec::new())
+    } else {
+        Value::Object(Map::new())
     }
 }

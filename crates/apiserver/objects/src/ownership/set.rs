@@ -214,7 +214,7 @@ impl FieldSet {
 }
 
 /// A step as messages write it: `.name`, `[key="value"]`, `[="value"]`, `[0]`.
-fn shown(step: &str) -> String {
+pub(super) fn shown(step: &str) -> String {
     match step.split_at_checked(2) {
         Some(("f:", name)) => format!(".{name}"),
         Some(("k:", keys)) => {

@@ -42,7 +42,7 @@ pub(super) enum ListShape<'a> {
     Map(Vec<&'a str>),
 }
 
-const METADATA_MEMBERS: [&str; 13] = [
+const METADATA_MEMBERS: [&str; 15] = [
     "annotations",
     "creationTimestamp",
     "deletionGracePeriodSeconds",
@@ -56,6 +56,8 @@ const METADATA_MEMBERS: [&str; 13] = [
     "namespace",
     "ownerReferences",
     "resourceVersion",
+    "selfLink",
+    "uid",
 ];
 
 impl<'a> Shape<'a> {
@@ -125,6 +127,19 @@ impl<'a> Shape<'a> {
                 field.is_some_and(|(_, below)| below.default_value().is_some_and(is_empty))
                     || schema.required().any(|required| required == name)
             }
+            _ => false,
+        }
+    }
+
+    /// True for a member that the type does not have.
+    pub(super) fn lacks(self, name: &str) -> bool {
+        match self {
+            Self::Root(Some(_), _) if matches!(name, "apiVersion" | "kind" | "metadata") => false,
+            Self::Root(Some(schema), _) | Self::Of(schema, _) => {
+                let open = schema.preserves_unknown() || schema.properties().next().is_none();
+                !open && schema.field(name).is_none()
+            }
+            Self::Metadata => !METADATA_MEMBERS.contains(&name),
             _ => false,
         }
     }

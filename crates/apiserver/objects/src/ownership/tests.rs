@@ -205,6 +205,35 @@ fn without_a_schema_lists_are_values_and_objects_merge() {
     assert!(make(Some(&object), "y", json!({"items": [{"port": 2}]})).is_err());
 }
 
+// The texts are what a kube-apiserver 1.36 answered, but for the fields' names.
+#[rstest]
+#[case::unknown_field(json!({"z": 1}), ".spec.z: field not declared in schema")]
+#[case::unknown_fields(
+    json!({"items": [{"port": 1, "q": 2}], "z": 1}),
+    "errors:\n  .spec.items[port=1,protocol=\"TCP\"].q: field not declared in schema\n  .spec.z: field not declared in schema")]
+#[case::item_twice(json!({"set": ["p", "p"]}), ".spec.set: duplicate entries for key [=\"p\"]")]
+fn what_does_not_fit_the_type_is_not_applied(#[case] spec: Value, #[case] faults: &str) {
+    let error = applied(None, "x", 1, &spec).unwrap_err();
+    assert_eq!(error.code(), 500);
+    let head = "failed to create typed patch object (/w; x.io/v1, Kind=W): ";
+    assert_eq!(error.to_string(), format!("{head}{faults}"));
+}
+
+#[test]
+fn a_version_in_the_configuration_of_a_new_object_is_ignored() {
+    let mut configuration = configuration(&json!({"a": "1"}));
+    configuration["metadata"]["resourceVersion"] = json!("5");
+    let made = apply(
+        Some(&schema()),
+        None,
+        &configuration,
+        writer("x", 1),
+        Conflicts::Refuse,
+    )
+    .unwrap();
+    assert_eq!(made["metadata"].get("resourceVersion"), None);
+}
+
 #[test]
 fn unreadable_records_count_as_none() {
     let mut object = configuration(&json!({"a": "1"}));

@@ -102,7 +102,16 @@ fn place(label: &str, resource: &Resource) -> Result<Place, ApiError> {
         .iter()
         .position(|field| field.label.as_ref() == label)
         .map(Place::Field)
-        .ok_or_else(|| ApiError::bad_request(format!("field label not supported: {label}")))
+        .ok_or_else(|| ApiError::bad_request(unknown_label(resource, label)))
+}
+
+/// Built-in kinds without fields of their own have another wording than all others.
+fn unknown_label(resource: &Resource, label: &str) -> String {
+    if resource.fields.is_empty() && !resource.is_custom() {
+        let known = r#"only "metadata.name", "metadata.namespace""#;
+        return format!("{label:?} is not a known field selector: {known}");
+    }
+    format!("field label not supported: {label}")
 }
 
 /// Splits at commas that no backslash escapes.

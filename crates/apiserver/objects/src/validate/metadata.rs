@@ -182,10 +182,11 @@ pub(super) fn change_faults(old: &Value, new: &Value) -> Vec<Fault> {
         return Vec::new();
     }
     let before = meta::finalizers(old);
-    let added: Vec<&str> = meta::finalizers(new)
+    let mut added: Vec<&str> = meta::finalizers(new)
         .into_iter()
         .filter(|finalizer| !before.contains(finalizer))
         .collect();
+    added.sort_unstable();
     if added.is_empty() {
         return Vec::new();
     }

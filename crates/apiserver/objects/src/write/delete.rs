@@ -13,7 +13,7 @@ use crate::resource::{GroupResource, Removal, Resource};
 use crate::store::Store;
 
 /// What becomes of dependents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Propagation {
     /// They stay and lose the owner reference, before the owner goes.
     Orphan,

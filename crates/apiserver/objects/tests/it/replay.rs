@@ -274,6 +274,10 @@ impl Server {
         );
         let live = live.map(|object| object.value());
         let body = step.body();
+        let missing = || ApiError::not_found(&kind.resource.group_resource, &*target.name);
+        if live.is_none() && !target.subresource.is_empty() {
+            return Err(missing());
+        }
         if is_apply(step) {
             let api_version = body["apiVersion"].as_str().unwrap();
             let manager = target.parameter("fieldManager").unwrap();

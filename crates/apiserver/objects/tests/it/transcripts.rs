@@ -9,6 +9,7 @@ use crate::replay::{Server, Step};
 #[rstest]
 #[case::custom_resources(include_str!("../transcripts/custom.json"))]
 #[case::builtin_kinds(include_str!("../transcripts/builtin.json"))]
+#[case::random_requests(include_str!("../transcripts/random.json"))]
 #[case::namespaces(include_str!("../transcripts/namespaces.json"))]
 fn answers_as_the_real_server(#[case] transcript: &str) {
     let transcript: Value = serde_json::from_str(transcript).unwrap();

@@ -70,8 +70,8 @@ impl Subresource {
     }
 }
 
-/// The verbs of every resource.
-pub(crate) const VERBS: &[&str] = &[
+/// The verbs of a resource.
+const VERBS: &[&str] = &[
     "create",
     "delete",
     "deletecollection",
@@ -114,6 +114,17 @@ impl ResourceType {
     /// `v1` or `group/v1`.
     pub(crate) fn api_version(&self) -> String {
         api_version(&self.group, &self.version)
+    }
+
+    /// What can be done with it; namespaces are too much to be deleted at one stroke.
+    pub(crate) fn verbs(&self) -> Vec<&'static str> {
+        let refused =
+            (self.plural == "namespaces" && self.group.is_empty()).then_some("deletecollection");
+        VERBS
+            .iter()
+            .copied()
+            .filter(|verb| Some(*verb) != refused)
+            .collect()
     }
 
     pub(crate) fn has(&self, subresource: Subresource) -> bool {

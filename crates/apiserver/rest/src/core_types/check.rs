@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::json::{is_unset, items, text};
 
 mod pod;
+mod structural;
 
 /// The types a service may have, sorted.
 const SERVICE_TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -271,15 +272,20 @@ fn definition(object: &Value, old: Option<&Value>, faults: &mut Vec<Fault>) {
         ));
     }
     for (index, version) in versions.iter().enumerate() {
-        let at = path.field("versions").index(index);
-        if version
+        let at = path
+            .field("versions")
+            .index(index)
+            .field("schema.openAPIV3Schema");
+        match version
             .pointer("/schema/openAPIV3Schema")
-            .is_none_or(Value::is_null)
+            .filter(|schema| schema.is_object())
         {
-            faults.push(Fault::required(
-                at.field("schema.openAPIV3Schema"),
-                "schemas are required",
-            ));
+            None => faults.push(Fault::required(at, "schemas are required")),
+            // A schema that all versions share is shown at its old place.
+            Some(schema) if versions.len() == 1 => {
+                structural::check(schema, &path.field("validation.openAPIV3Schema"), faults);
+            }
+            Some(schema) => structural::check(schema, &at, faults),
         }
     }
     for pointer in [

@@ -1,5 +1,6 @@
 //! Defaults of a pod's spec, wherever it stands: in a Pod or in the template of a workload.
 
+use kthena_api::quantity::Amount;
 use serde_json::{Map, Value, json};
 
 use super::json::{fill, fill_positive, is_unset, items_mut, object_mut, within};
@@ -62,6 +63,7 @@ fn fill_container(container: &mut Value, host_network: bool) {
     fill(container, "terminationMessagePath", "/dev/termination-log");
     fill(container, "terminationMessagePolicy", "File");
     fill(container, "resources", json!({}));
+    within(container, "resources", spell_amounts);
     if let Some(policy) = container
         .get("image")
         .and_then(Value::as_str)
@@ -90,6 +92,22 @@ fn fill_container(container: &mut Value, host_network: bool) {
             within(hooks, hook, |hook| within(hook, "httpGet", fill_http_get));
         }
     });
+}
+
+/// Writes amounts in their canonical form; what is none is left for validation.
+fn spell_amounts(resources: &mut Value) {
+    for list in ["limits", "requests"] {
+        let amounts = resources.get_mut(list).and_then(Value::as_object_mut);
+        for (_, amount) in amounts.into_iter().flatten() {
+            let text = match &*amount {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            if let Ok(canonical) = text.parse::<Amount>() {
+                *amount = canonical.to_string().into();
+            }
+        }
+    }
 }
 
 /// `Always` for the tag `latest`, written or implied; a digest or another tag never changes.

@@ -21,6 +21,16 @@ pub(crate) fn settle(group: &str, kind: &str, object: &mut Value, old: Option<&V
                 status.insert("qosClass".into(), class.into());
             }
         }
+        ("apps", "Deployment", None) => {
+            object
+                .as_object_mut()
+                .map(|map| map.insert("status".into(), json!({})));
+        }
+        ("apps", "ReplicaSet", None) => {
+            object
+                .as_object_mut()
+                .map(|map| map.insert("status".into(), json!({ "replicas": 0 })));
+        }
         ("", "Service", _) => settle_service(object, old),
         ("apiextensions.k8s.io", "CustomResourceDefinition", _) => {
             settle_definition(object, old, now);

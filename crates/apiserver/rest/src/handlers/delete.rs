@@ -17,7 +17,7 @@ use crate::{
     answer,
     answer::Answer,
     catalog::ResourceType,
-    query::{self, ReadOptions},
+    query::{self, OptionsKind, ReadOptions},
     server::Inner,
 };
 
@@ -93,7 +93,7 @@ pub(crate) async fn collection(call: Call) -> Answer {
 fn read_options(call: &Call) -> Result<DeleteOptions, ApiError> {
     let mut options = DeleteOptions::default();
     if !call.body.is_empty() {
-        let decoded = super::read::decode(call)?;
+        let decoded = super::read::body(call)?;
         options = DeleteOptions::from_value(&decoded.value)?;
     }
     if options.grace_period_seconds.is_none() {
@@ -111,7 +111,7 @@ fn read_options(call: &Call) -> Result<DeleteOptions, ApiError> {
             }),
         };
     }
-    options.dry_run |= query::dry_run(&call.query)?;
+    options.dry_run |= query::dry_run(&call.query, OptionsKind::Delete)?;
     Ok(options)
 }
 

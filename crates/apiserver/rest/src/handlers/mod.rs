@@ -68,14 +68,16 @@ async fn collection(call: Call) -> Answer {
     match call.method {
         Method::GET | Method::HEAD => {
             let options = ReadOptions::read(&call.query)?;
-            if options.watch {
+            if options.watch || call.path.watch {
                 watching::watch(&call, &options)
             } else {
                 read::list(&call, &options)
             }
         }
         Method::POST => write::create(call).await,
-        Method::DELETE => delete::collection(call).await,
+        Method::DELETE if call.kind.verbs().contains(&"deletecollection") => {
+            delete::collection(call).await
+        }
         _ => Err(call.unsupported()),
     }
 }
@@ -84,7 +86,7 @@ async fn object(call: Call) -> Answer {
     match call.method {
         Method::GET | Method::HEAD => {
             let options = ReadOptions::read(&call.query)?;
-            if options.watch {
+            if options.watch || call.path.watch {
                 watching::watch(&call, &options)
             } else {
                 read::get(&call)

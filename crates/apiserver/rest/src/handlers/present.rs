@@ -1,10 +1,12 @@
 //! What an answer looks like: the object, a table, or metadata alone, in the version that was asked for.
 
+use std::collections::BTreeMap;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use kthena_apiserver_objects::{ApiError, ListPage, Object, table::Columns};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::RawValue};
 
 use super::Call;
 use crate::{
@@ -98,7 +100,7 @@ impl Presenter {
 
     /// A list of whole objects, put together from their bytes.
     fn object_list(&self, page: &ListPage, metadata: &Value) -> Bytes {
-        let items: Vec<Bytes> = page.items.iter().map(|object| self.whole(object)).collect();
+        let items: Vec<Bytes> = page.items.iter().map(|object| self.item(object)).collect();
         let head = format!(
             "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
             self.kind.list_kind,
@@ -115,6 +117,22 @@ impl Presenter {
         }
         body.put_slice(b"]}");
         body.freeze()
+    }
+
+    /// The object as a list shows it: items of built-in types leave their kind to the list.
+    fn item(&self, object: &Object) -> Bytes {
+        let whole = self.whole(object);
+        if !self.kind.is_builtin() {
+            return whole;
+        }
+        match serde_json::from_slice::<BTreeMap<&str, &RawValue>>(&whole) {
+            Ok(mut members) => {
+                members.remove("apiVersion");
+                members.remove("kind");
+                serde_json::to_vec(&members).map_or(whole.clone(), Bytes::from)
+            }
+            Err(_) => whole,
+        }
     }
 
     /// The object in the version that was asked for.

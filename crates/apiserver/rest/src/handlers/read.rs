@@ -4,7 +4,13 @@ use http::StatusCode;
 use kthena_apiserver_objects::ApiError;
 
 use super::{Call, present::Presenter};
-use crate::{answer::Answer, query::ReadOptions, server::Inner};
+use crate::{
+    answer::Answer,
+    decode::{self, Decoded},
+    protobuf,
+    query::ReadOptions,
+    server::Inner,
+};
 
 /// One object.
 pub(crate) fn get(call: &Call) -> Answer {
@@ -31,13 +37,17 @@ pub(crate) fn list(call: &Call, options: &ReadOptions) -> Answer {
     presenter.list(&page, Inner::now())
 }
 
-/// The body as an object, read as JSON or YAML.
-pub(crate) fn decode(call: &Call) -> Result<crate::decode::Decoded, ApiError> {
+/// The body as an object, read as JSON, YAML or protobuf.
+pub(crate) fn body(call: &Call) -> Result<Decoded, ApiError> {
     let decoded = match call.content_type.as_str() {
-        "application/json" | "" => crate::decode::json(&call.body),
-        "application/yaml" | "application/x-yaml" | "text/yaml" => crate::decode::yaml(&call.body),
+        "application/json" | "" => decode::json(&call.body),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => decode::yaml(&call.body),
+        "application/vnd.kubernetes.protobuf" => {
+            let value = protobuf::decode(&call.body).map_err(|error| ApiError::bad_request(error.to_string()))?;
+            return Ok(Decoded { value, duplicates: Vec::new() });
+        }
         _ => {
-            let accepted = ["application/json", "application/yaml"];
+            let accepted = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
             return Err(ApiError::UnsupportedMediaType {
                 accepted: accepted.map(ToOwned::to_owned).to_vec(),
             });

@@ -10,13 +10,13 @@ use serde_json::{Map, Value, json};
 use super::{
     Call, Signature,
     planning::{Target, plan_update},
-    read::decode,
+    read::body,
 };
 use crate::{
     answer,
     answer::Answer,
     catalog::{ResourceType, custom::ScalePaths},
-    query::WriteOptions,
+    query::{OptionsKind, WriteOptions},
     views,
 };
 
@@ -38,7 +38,7 @@ fn answer(call: &Call, object: &Object) -> Answer {
 
 /// `PUT` or `PATCH` of a scale.
 pub(crate) async fn write(call: Call) -> Answer {
-    let options = WriteOptions::read(&call.query)?;
+    let options = WriteOptions::read(&call.query, OptionsKind::Update)?;
     let change = Change::read(&call)?;
     let signature = Signature::new(&call, options.field_manager.as_deref())?;
     let kind = Arc::clone(&call.kind);
@@ -81,7 +81,7 @@ enum Change {
 impl Change {
     fn read(call: &Call) -> Result<Self, ApiError> {
         if call.method == Method::PUT {
-            return Ok(Self::Replace(decode(call)?.value));
+            return Ok(Self::Replace(body(call)?.value));
         }
         if call.content_type == "application/json-patch+json" {
             return Ok(Self::Json(call.body.clone()));
@@ -182,7 +182,8 @@ fn scale_of(kind: &ResourceType, object: &Value) -> Result<Value, ApiError> {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": metadata,
-        "spec": { "replicas": replicas },
+        // As Go writes it: a zero is left out.
+        "spec": if replicas == 0 { json!({}) } else { json!({ "replicas": replicas }) },
         "status": status,
     }))
 }

@@ -17,7 +17,7 @@ use crate::{
     answer::{Answer, Body},
     catalog::Subresource,
     logs::{LogError, LogOptions},
-    query::WriteOptions,
+    query::{self, OptionsKind, WriteOptions},
 };
 
 /// Answers a request below an object.
@@ -46,8 +46,8 @@ fn done(code: StatusCode) -> Response<Body> {
 
 /// Gives a pod to a node.
 async fn bind(call: Call) -> Answer {
-    let options = WriteOptions::read(&call.query)?;
-    let binding = read::decode(&call)?.value;
+    let options = WriteOptions::read(&call.query, OptionsKind::Update)?;
+    let binding = read::body(&call)?.value;
     let node = binding
         .pointer("/target/name")
         .and_then(Value::as_str)
@@ -111,7 +111,7 @@ fn note_scheduled(pod: &mut Value, now: &str) {
 
 /// Deletes a pod as its eviction asks; there are no disruption budgets to stand in the way.
 async fn evict(call: Call) -> Answer {
-    let eviction = read::decode(&call)?.value;
+    let eviction = read::body(&call)?.value;
     let mut options = match eviction
         .get("deleteOptions")
         .filter(|options| options.is_object())
@@ -119,7 +119,7 @@ async fn evict(call: Call) -> Answer {
         Some(options) => DeleteOptions::from_value(options)?,
         None => DeleteOptions::default(),
     };
-    options.dry_run |= crate::query::dry_run(&call.query)?;
+    options.dry_run |= query::dry_run(&call.query, OptionsKind::Create)?;
     let place = (call.namespace().to_owned(), call.name().to_owned());
     delete::delete(&call.server, &call.kind, place, options).await?;
     Ok(done(StatusCode::CREATED))
@@ -150,6 +150,14 @@ async fn log(call: Call) -> Answer {
             .value()
     };
     let options = choose_container(&pod, call.name(), options)?;
+    if pod["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
+        // A pod that no node has yet has said nothing.
+        return Ok(answer::whole(
+            StatusCode::NO_CONTENT,
+            "text/plain",
+            bytes::Bytes::new(),
+        ));
+    }
     let logs = call
         .server
         .logs()
@@ -188,7 +196,7 @@ fn choose_container(
         ))),
         None if containers.len() > 1 => Err(ApiError::bad_request(format!(
             "a container name must be specified for pod {name}, choose one of: [{}]",
-            containers.join(" "),
+            [initial, containers].concat().join(" "),
         ))),
         None => {
             options.container = containers.into_iter().next();

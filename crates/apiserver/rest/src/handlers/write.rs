@@ -5,22 +5,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http::StatusCode;
 use kthena_apiserver_objects::{
-    ApiError, Planned, Store,
+    ApiError, Object, Planned, Store, meta,
     ownership::{self, Conflicts, Writer},
     patch,
     write::{Outcome, Part},
 };
+use kthena_schema::{Fault, FieldPath};
 use serde_json::Value;
 
 use super::{
     Call, Signature,
     planning::{Target, plan_create, plan_update},
     present::{Presenter, with_warnings},
-    read::decode,
+    read::body,
 };
 use crate::{
     answer::Answer,
-    query::{FieldValidation, WriteOptions},
+    catalog::ResourceType,
+    query::{FieldValidation, OptionsKind, WriteOptions},
     review::{self, Scope},
     server::Inner,
     views,
@@ -36,8 +38,8 @@ const PATCH_TYPES: [&str; 4] = [
 
 /// `POST` of a collection.
 pub(crate) async fn create(call: Call) -> Answer {
-    let options = WriteOptions::read(&call.query)?;
-    let decoded = decode(&call)?;
+    let options = WriteOptions::read(&call.query, OptionsKind::Create)?;
+    let decoded = body(&call)?;
     let mut object = decoded.value;
     let warnings = review::intake(
         &call.kind,
@@ -59,13 +61,26 @@ pub(crate) async fn create(call: Call) -> Answer {
         )
     };
     let planned = call.server.engine.write(options.dry_run, plan).await?;
+    let planned = if options.dry_run {
+        unnumbered(&call, planned)?
+    } else {
+        planned
+    };
     respond(&call, &planned, &warnings)
+}
+
+/// The object of a dry run, which never came to have a version.
+fn unnumbered(call: &Call, planned: Planned) -> Result<Planned, ApiError> {
+    let mut object = planned.object.value();
+    meta::set(&mut object, "resourceVersion", Value::Null);
+    let object = Arc::new(Object::from_value(&call.kind.rules, &object)?);
+    Ok(Planned { object, ..planned })
 }
 
 /// `PUT` of an object or of a subresource that shows the whole object.
 pub(crate) async fn update(call: Call, part: Part<'static>) -> Answer {
-    let options = WriteOptions::read(&call.query)?;
-    let decoded = decode(&call)?;
+    let options = WriteOptions::read(&call.query, OptionsKind::Update)?;
+    let decoded = body(&call)?;
     let mut object = decoded.value;
     let warnings = review::intake(
         &call.kind,
@@ -105,7 +120,7 @@ pub(crate) async fn update(call: Call, part: Part<'static>) -> Answer {
 
 /// `PATCH` of an object or of a subresource that shows the whole object.
 pub(crate) async fn patch(call: Call, part: Part<'static>) -> Answer {
-    let options = WriteOptions::read(&call.query)?;
+    let options = WriteOptions::read(&call.query, OptionsKind::Patch)?;
     let patch = Patch::read(&call, &options)?;
     let warnings = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&warnings);
@@ -157,9 +172,11 @@ impl Patch {
         let refuse = |error: crate::decode::DecodeError| ApiError::bad_request(error.to_string());
         let is_apply = call.content_type == "application/apply-patch+yaml";
         if options.force.is_some() && !is_apply {
-            return Err(ApiError::bad_request(
-                "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch",
-            ));
+            let fault = Fault::forbidden(
+                FieldPath::new("force"),
+                "may not be specified for non-apply patch",
+            );
+            return Err(OptionsKind::Patch.invalid(fault));
         }
         match call.content_type.as_str() {
             "application/json-patch+json" => Ok(Self::Json(call.body.clone())),
@@ -170,16 +187,26 @@ impl Patch {
                 Self::Strategic(crate::decode::json(&call.body).map_err(refuse)?.value),
             ),
             _ if is_apply => Self::read_apply(call, options),
+            known if PATCH_TYPES.contains(&known) => Err(ApiError::UnsupportedMediaType {
+                accepted: PATCH_TYPES
+                    .iter()
+                    .filter(|name| **name != known)
+                    .map(ToString::to_string)
+                    .collect(),
+            }),
             _ => Err(ApiError::UnsupportedMediaType {
-                accepted: PATCH_TYPES.map(ToOwned::to_owned).to_vec(),
+                accepted: Vec::new(),
             }),
         }
     }
 
     fn read_apply(call: &Call, options: &WriteOptions) -> Result<Self, ApiError> {
         if options.field_manager.is_none() {
-            let message = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
-            return Err(ApiError::bad_request(message));
+            let fault = Fault::required(
+                FieldPath::new("fieldManager"),
+                "is required for apply patch",
+            );
+            return Err(OptionsKind::Patch.invalid(fault));
         }
         let decoded = crate::decode::yaml(&call.body)
             .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?;
@@ -247,6 +274,7 @@ fn plan_patch(
         }
     };
     let warnings = review::intake(kind, &mut patched, &[], validation)?;
+    keep_uid(kind, live.as_ref(), &patched)?;
     let planned = plan_update(
         store,
         target,
@@ -254,6 +282,21 @@ fn plan_patch(
         signature.author(kind),
     )?;
     Ok((planned, warnings))
+}
+
+/// An update may name another uid as a precondition; a patch that does so tries to change it.
+fn keep_uid(kind: &ResourceType, live: Option<&Value>, patched: &Value) -> Result<(), ApiError> {
+    let uid = meta::text(patched, "uid");
+    if live.is_none_or(|live| matches!(uid, "") || meta::text(live, "uid") == uid) {
+        return Ok(());
+    }
+    let path = FieldPath::new("metadata.uid");
+    Err(ApiError::Invalid {
+        group: kind.group.clone(),
+        kind: kind.kind.clone(),
+        name: meta::text(patched, "name").to_owned(),
+        faults: vec![Fault::invalid(path, uid, "field is immutable")],
+    })
 }
 
 /// An applied configuration as it was sent.
@@ -279,7 +322,7 @@ fn plan_apply(
         part,
     } = target;
     let mut configuration = sent.value.clone();
-    let warnings = review::intake_applied(kind, &mut configuration, sent.duplicates, validation)?;
+    let warnings = review::intake_applied(target, &mut configuration, sent.duplicates, validation)?;
     let Signature {
         manager,
         api_version,
@@ -312,12 +355,12 @@ fn plan_apply(
 
 /// A configuration that creates its object may leave the name to the URL.
 fn settle_applied_name(object: &mut Value, name: &str) -> Result<(), ApiError> {
-    let written = kthena_apiserver_objects::meta::text(object, "name");
+    let written = meta::text(object, "name");
     if !written.is_empty() && written != name {
         return Err(ApiError::bad_request(format!(
             "the name of the object ({written}) does not match the name on the URL ({name})"
         )));
     }
-    kthena_apiserver_objects::meta::set(object, "name", name.into());
+    meta::set(object, "name", name.into());
     Ok(())
 }

@@ -35,5 +35,5 @@ fn refuses_unreadable_read_options(#[case] query: &str) {
 #[case::dry_run("dryRun=Some")]
 #[case::field_validation("fieldValidation=Sometimes")]
 fn refuses_unreadable_write_options(#[case] query: &str) {
-    assert!(WriteOptions::read(&Query::parse(Some(query))).is_err());
+    assert!(WriteOptions::read(&Query::parse(Some(query)), OptionsKind::Create).is_err());
 }

@@ -17,6 +17,7 @@ fn path(
         namespace: namespace.map(Into::into),
         name: name.map(Into::into),
         subresource: subresource.map(Into::into),
+        watch: false,
     })
 }
 
@@ -77,4 +78,17 @@ fn sorts_paths(#[case] url: &str, #[case] expected: Target) {
 #[case::escape_before_a_wide_character("%2é", "%2é")]
 fn decodes_percent(#[case] text: &str, #[case] expected: &str) {
     assert_eq!(percent_decode(text), expected);
+}
+
+#[test]
+fn the_old_watch_prefix_is_taken_off() {
+    let Target::Resource(path) = parse("/api/v1/watch/namespaces/a/pods") else {
+        panic!("not a resource");
+    };
+
+    assert!(path.watch);
+    assert_eq!(
+        (path.namespace.as_deref(), path.resource.as_str()),
+        (Some("a"), "pods")
+    );
 }

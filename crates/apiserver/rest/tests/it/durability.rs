@@ -108,7 +108,11 @@ async fn no_acknowledged_write_is_lost_by_kill_nine() {
         let server = open(folder.path()).await;
         let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
         let listed = maps.list(&ListParams::default()).await.unwrap();
-        let names: Vec<String> = listed.items.iter().map(kube::ResourceExt::name_any).collect();
+        let names: Vec<String> = listed
+            .items
+            .iter()
+            .map(kube::ResourceExt::name_any)
+            .collect();
         for name in &made {
             // The deletion of the newest one may have reached the disk without being acknowledged.
             let last_of_writer = made.iter().rfind(|other| other[..2] == name[..2]) == Some(name);

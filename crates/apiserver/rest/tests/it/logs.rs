@@ -43,7 +43,7 @@ async fn kubectl_shows_what_the_agent_streams() {
 apiVersion: v1
 kind: Pod
 metadata: {name: p}
-spec: {containers: [{name: main, image: i}]}
+spec: {nodeName: here, containers: [{name: main, image: i}]}
 ";
     test.ok_with(&["apply", "-f", "-"], pod).await;
     let refused = test.fails(&["logs", "p"], "").await;

@@ -1,4 +1,5 @@
 //! The controller against a real kube-apiserver, with pods that KWOK plays.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod fixture;
 mod lifecycle;

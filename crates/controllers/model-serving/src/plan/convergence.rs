@@ -96,11 +96,11 @@ impl Sim {
             }),
             Event::Image(number) => self.edit_image(&format!("engine:{number}")),
             Event::Policy(policy) => {
-                self.edit(|serving| serving.spec.recovery_policy = Some(policy))
+                self.edit(|serving| serving.spec.recovery_policy = Some(policy));
             }
             Event::Grace(seconds) => {
                 self.edit(|serving| {
-                    serving.spec.template.restart_grace_period_seconds = Some(seconds)
+                    serving.spec.template.restart_grace_period_seconds = Some(seconds);
                 });
             }
             Event::FailPod(index) => {

@@ -176,3 +176,35 @@ fn r94_a_failed_pod_found_at_the_start_is_dealt_with() {
     sim.restart();
     assert_eq!(deleted(&sim), names(&["sample-0-decode-0-0"]));
 }
+
+#[test]
+fn an_instance_that_never_runs_is_rebuilt_less_and_less_often() {
+    let mut sim = sim(RecoveryPolicy::RoleRecreate);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let pod = sim.pod("sample-0-decode-0-0");
+        pod.phase = PodPhase::Failed;
+        pod.is_ready = false;
+        let failed_at = sim.now;
+        while sim
+            .pods
+            .get("sample-0-decode-0-0")
+            .is_some_and(|pod| pod.phase == PodPhase::Failed)
+        {
+            if let Some(delay) = sim.step().requeue_after {
+                sim.now += SignedDuration::try_from(delay).unwrap();
+            }
+        }
+        waits.push(sim.now.duration_since(failed_at).as_secs());
+        sim.step();
+    }
+    assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300]);
+
+    sim.settle();
+    sim.pod("sample-0-decode-0-0").phase = PodPhase::Failed;
+    assert_eq!(
+        deleted(&sim),
+        names(&["sample-0-decode-0-0"]),
+        "it ran in between"
+    );
+}
