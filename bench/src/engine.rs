@@ -15,8 +15,7 @@ pub(crate) const EVENTS: usize = 200;
 const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello! How can I help you today?"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":9,"total_tokens":18}}"#;
 const EVENT: &str = r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null,"token_ids":null}]}"#;
 const USAGE: &str = r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":199,"total_tokens":208}}"#;
-const STREAM_HEAD: &str =
-    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
+const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// Serves for ever.
 pub(crate) async fn serve(listen: SocketAddr) -> anyhow::Result<()> {
@@ -51,7 +50,7 @@ async fn answer_all(mut stream: TcpStream) -> anyhow::Result<()> {
             Wish::Idle => {
                 stream.write_all(STREAM_HEAD.as_bytes()).await?;
                 stream.write_all(&chunk(EVENT)).await?;
-                tokio::time::sleep(Duration::from_secs(3600)).await;
+                tokio::time::sleep(Duration::from_hours(1)).await;
             }
         }
     }
@@ -87,13 +86,20 @@ fn wish(buffer: &[u8]) -> Option<(usize, Wish)> {
     let head = std::str::from_utf8(&buffer[..head_end]).ok()?;
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse::<usize>().ok())?
     });
     let size = head_end + length.unwrap_or(0);
     let body = buffer.get(head_end..size)?;
     let streams = body.windows(13).any(|window| window == b"\"stream\":true");
     let wish = match streams {
-        _ if head.lines().next().is_some_and(|line| line.contains("/idle ")) => Wish::Idle,
+        _ if head
+            .lines()
+            .next()
+            .is_some_and(|line| line.contains("/idle ")) =>
+        {
+            Wish::Idle
+        }
         true => Wish::Stream,
         false => Wish::Whole,
     };

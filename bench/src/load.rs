@@ -36,7 +36,12 @@ pub(crate) async fn closed(
         let (request, left) = (Arc::clone(request), Arc::clone(&left));
         clients.spawn(async move {
             let mut client = Client::connect(target).await?;
-            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            while left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok()
+            {
                 client.ask(&request).await?;
             }
             anyhow::Ok(())
@@ -84,13 +89,20 @@ pub(crate) async fn open(
 }
 
 /// Streams that have begun and now say nothing. They end when this drops.
-pub(crate) async fn idle_streams(target: SocketAddr, request: &[u8], count: usize) -> anyhow::Result<Vec<Client>> {
+pub(crate) async fn idle_streams(
+    target: SocketAddr,
+    request: &[u8],
+    count: usize,
+) -> anyhow::Result<Vec<Client>> {
     let mut streams = Vec::with_capacity(count);
     for _ in 0..count {
         let mut client = Client::connect(target).await?;
         client.stream.write_all(request).await?;
         while !client.buffer.ends_with(b"\n\n\r\n") {
-            ensure!(client.stream.read_buf(&mut client.buffer).await? > 0, "an idle stream was closed");
+            ensure!(
+                client.stream.read_buf(&mut client.buffer).await? > 0,
+                "an idle stream was closed"
+            );
         }
         client.buffer = Vec::new();
         streams.push(client);
@@ -108,7 +120,10 @@ impl Client {
     async fn connect(target: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(target).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(64 << 10) })
+        Ok(Self {
+            stream,
+            buffer: Vec::with_capacity(64 << 10),
+        })
     }
 
     async fn ask(&mut self, request: &[u8]) -> anyhow::Result<()> {
@@ -116,7 +131,10 @@ impl Client {
         self.buffer.clear();
         let mut ends: Option<End> = None;
         loop {
-            ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "the proxy closed a connection");
+            ensure!(
+                self.stream.read_buf(&mut self.buffer).await? > 0,
+                "the proxy closed a connection"
+            );
             if ends.is_none() {
                 ends = End::find(&self.buffer)?;
             }
@@ -141,13 +159,18 @@ enum End {
 
 impl End {
     fn find(buffer: &[u8]) -> anyhow::Result<Option<Self>> {
-        let Some(head_end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+        let Some(head_end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
+            return Ok(None);
+        };
         let head = std::str::from_utf8(&buffer[..head_end])?;
         ensure!(head.starts_with("HTTP/1.1 200"), "not an answer: {head}");
         let length = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse::<usize>().ok())?
         });
-        Ok(Some(length.map_or(Self::LastChunk, |length| Self::At(head_end + 4 + length))))
+        Ok(Some(length.map_or(Self::LastChunk, |length| {
+            Self::At(head_end + 4 + length)
+        })))
     }
 }

@@ -59,10 +59,18 @@ enum Command {
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     match cli.command {
         Some(Command::Engine { listen }) => runtime.block_on(engine::serve(listen))?,
-        Some(Command::Proxy { listen, engine_port, pods, routes, log }) => {
+        Some(Command::Proxy {
+            listen,
+            engine_port,
+            pods,
+            routes,
+            log,
+        }) => {
             runtime.block_on(router::serve(listen, engine_port, pods, routes, log))?;
         }
         None | Some(Command::Router) => runtime.block_on(report::run(cli.scale))?,

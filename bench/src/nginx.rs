@@ -7,10 +7,17 @@ use std::process::Command;
 use crate::process::Process;
 
 /// Starts nginx in the foreground with everything it writes inside `folder`.
-pub(crate) fn start(listen: SocketAddr, engine_port: u16, pods: u32, folder: &Path) -> anyhow::Result<Process> {
+pub(crate) fn start(
+    listen: SocketAddr,
+    engine_port: u16,
+    pods: u32,
+    folder: &Path,
+) -> anyhow::Result<Process> {
     let first = u32::from(Ipv4Addr::LOCALHOST);
-    let servers: String =
-        (0..pods).map(|number| format!("    server {}:{engine_port};\n", Ipv4Addr::from(first + number))).collect();
+    let servers: Vec<String> = (0..pods)
+        .map(|number| format!("    server {}:{engine_port};\n", Ipv4Addr::from(first + number)))
+        .collect();
+    let servers = servers.concat();
     let root = folder.display();
     // Events must pass at once, so nothing is buffered; bodies stay in memory, as in the router.
     let config = format!(
@@ -26,5 +33,12 @@ pub(crate) fn start(listen: SocketAddr, engine_port: u16, pods: u32, folder: &Pa
     );
     let path = folder.join("nginx.conf");
     std::fs::write(&path, config)?;
-    Process::start(Command::new("nginx").arg("-p").arg(folder).arg("-c").arg(path), true)
+    Process::start(
+        Command::new("nginx")
+            .arg("-p")
+            .arg(folder)
+            .arg("-c")
+            .arg(path),
+        true,
+    )
 }

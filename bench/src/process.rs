@@ -27,15 +27,23 @@ impl Process {
     pub(crate) fn start(command: &mut Command, with_children: bool) -> anyhow::Result<Self> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         let name = command.get_program().to_string_lossy().into_owned();
-        Ok(Self { child: child.with_context(|| format!("cannot start {name}"))?, with_children })
+        Ok(Self {
+            child: child.with_context(|| format!("cannot start {name}"))?,
+            with_children,
+        })
     }
 
     fn pids(&self) -> Vec<u32> {
         let own = self.child.id();
         let mut pids = vec![own];
         if self.with_children {
-            let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-            pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+            let children =
+                fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+            pids.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            );
         }
         pids
     }
@@ -54,7 +62,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // nginx's workers end with their master only if it is asked, not killed.
-        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
+        let asked = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         let patience = Instant::now() + Duration::from_secs(2);
         while asked.is_ok() && Instant::now() < patience {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
@@ -70,13 +80,25 @@ impl Drop for Process {
 fn ticks(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default();
-    fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum()
+    fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum()
 }
 
 fn resident(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|kilobytes| kilobytes.parse::<f64>().ok()).unwrap_or(0.0) * 1024.0
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .next()
+        .and_then(|kilobytes| kilobytes.parse::<f64>().ok())
+        .unwrap_or(0.0)
+        * 1024.0
 }
 
 /// A port that was free a moment ago.

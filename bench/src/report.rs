@@ -48,7 +48,12 @@ impl Bench {
         let engine_port = free_port()?;
         let engine = Process::own(&["engine", "--listen", &format!("0.0.0.0:{engine_port}")])?;
         await_listener(loopback(engine_port))?;
-        Ok(Self { engine_port, _engine: engine, folder: tempfile::tempdir()?, scale })
+        Ok(Self {
+            engine_port,
+            _engine: engine,
+            folder: tempfile::tempdir()?,
+            scale,
+        })
     }
 
     fn router(&self, pods: u32, routes: u32) -> anyhow::Result<Proxy> {
@@ -91,13 +96,20 @@ impl Bench {
 
     /// CPU microseconds per request, and requests per second.
     async fn cost(&self, proxy: &Proxy, scenario: &Scenario) -> anyhow::Result<(f64, f64)> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive count")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive count"
+        )]
         let total = (f64::from(u32::try_from(scenario.total)?) * self.scale).max(100.0) as usize;
         load::closed(proxy.address, &scenario.request, CONNECTIONS, total / 10).await?;
         let before = proxy.process.cpu_micros();
         let elapsed = load::closed(proxy.address, &scenario.request, CONNECTIONS, total).await?;
         let count = f64::from(u32::try_from(total)?);
-        Ok(((proxy.process.cpu_micros() - before) / count, count / elapsed.as_secs_f64()))
+        Ok((
+            (proxy.process.cpu_micros() - before) / count,
+            count / elapsed.as_secs_f64(),
+        ))
     }
 
     async fn growth(&self) -> anyhow::Result<()> {
@@ -105,7 +117,10 @@ impl Bench {
         let (small, _) = self.cost(&self.router(3, 1)?, &scenario).await?;
         for (name, pods, routes) in [("1,000 endpoints", 1000, 1), ("10,000 routes", 3, 10_000)] {
             let (large, _) = self.cost(&self.router(pods, routes)?, &scenario).await?;
-            say(&format!("{name:<22} {large:>9.1} {small:>9.1} {:>7.2}   <= 1.5 x (3 endpoints, 1 route)", large / small))?;
+            say(&format!(
+                "{name:<22} {large:>9.1} {small:>9.1} {:>7.2}   <= 1.5 x (3 endpoints, 1 route)",
+                large / small
+            ))?;
         }
         Ok(())
     }
@@ -116,7 +131,8 @@ impl Bench {
             // What the first requests leave behind is no cost of a stream.
             load::closed(proxy.address, &scenario::short().request, CONNECTIONS, 2000).await?;
             let before = proxy.process.resident();
-            let streams = load::idle_streams(proxy.address, &scenario::idle(), IDLE_STREAMS).await?;
+            let streams =
+                load::idle_streams(proxy.address, &scenario::idle(), IDLE_STREAMS).await?;
             let after = proxy.process.resident();
             let each = (after - before) / f64::from(u32::try_from(streams.len())?) / 1024.0;
             say(&format!(

@@ -22,11 +22,11 @@ pub(crate) async fn serve(
         access_log: Some((AccessLogFormat::Text, AccessLogOutput::File(log))),
         ..RouterConfig::default()
     };
-    let router = Router::bind(config).await?;
+    let bound = Router::bind(config).await?;
     let mut view = view(engine_port, pods, routes)?;
-    router.publisher().publish(view.snapshot());
+    bound.publisher().publish(view.snapshot());
     drop(view);
-    Ok(router.serve(CancellationToken::new()).await?)
+    Ok(bound.serve(CancellationToken::new()).await?)
 }
 
 fn view(engine_port: u16, pods: u32, routes: u32) -> anyhow::Result<View> {
@@ -37,7 +37,11 @@ fn view(engine_port: u16, pods: u32, routes: u32) -> anyhow::Result<View> {
     });
     view.apply_server(Arc::new(serde_json::from_value(server)?));
     for number in 0..routes {
-        let model = if number == 0 { "m".to_owned() } else { format!("model-{number}") };
+        let model = if number == 0 {
+            "m".to_owned()
+        } else {
+            format!("model-{number}")
+        };
         let route = json!({
             "metadata": {"namespace": "default", "name": format!("route-{number}")},
             "spec": {"modelName": model, "rules": [{"targetModels": [{"modelServerName": "server"}]}]},

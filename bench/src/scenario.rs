@@ -24,20 +24,40 @@ const CHAT: &str = "/v1/chat/completions";
 /// A chat whose body is about 150 bytes.
 pub(crate) fn short() -> Scenario {
     let body = r#"{"model":"m","messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"Say hello."}],"max_tokens":16}"#;
-    Scenario { name: "short chat", request: load::request(CHAT, body), total: 100_000, bound: 30.0, ratio: 1.8 }
+    Scenario {
+        name: "short chat",
+        request: load::request(CHAT, body),
+        total: 100_000,
+        bound: 30.0,
+        ratio: 1.8,
+    }
 }
 
 /// A chat with a prompt of 16 KB.
 pub(crate) fn long() -> Scenario {
     let prompt = "The quick brown fox jumps over the lazy dog. ".repeat(364);
-    let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{prompt}"}}],"max_tokens":16}}"#);
-    Scenario { name: "16 KB prompt", request: load::request(CHAT, &body), total: 60_000, bound: 45.0, ratio: 2.0 }
+    let body = format!(
+        r#"{{"model":"m","messages":[{{"role":"user","content":"{prompt}"}}],"max_tokens":16}}"#
+    );
+    Scenario {
+        name: "16 KB prompt",
+        request: load::request(CHAT, &body),
+        total: 60_000,
+        bound: 45.0,
+        ratio: 2.0,
+    }
 }
 
 /// A stream of 200 events.
 pub(crate) fn stream() -> Scenario {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"Tell me a story."}],"stream":true,"max_tokens":200}"#;
-    Scenario { name: "stream of 200 events", request: load::request(CHAT, body), total: 4_000, bound: 500.0, ratio: 1.8 }
+    Scenario {
+        name: "stream of 200 events",
+        request: load::request(CHAT, body),
+        total: 4_000,
+        bound: 500.0,
+        ratio: 1.8,
+    }
 }
 
 /// A stream that says one thing and then nothing.

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Builds what tests need for a real control plane into .cache/control-plane/:
-#   control-plane  etcd, kube-apiserver, kube-controller-manager and kube-scheduler in one program
+#   control-plane  etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kubectl in one program
 #   kwok           makes pods ready without running them
 # Needs Go. The first build takes about ten minutes on two cores; when all is up to date it takes no time.
 set -eu
 
 kwok_version=v0.7.0
+kubernetes_version=v1.36.3
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=$(cd "$here/../.." && pwd)/.cache/control-plane
@@ -30,10 +31,14 @@ need_go() {
     }
 }
 
-if ! newer "$cache/control-plane" "$here/main.go" "$here/go.mod" "$here/go.sum"; then
+# Without these the programs call themselves v0.0.0, which kubectl cannot parse.
+version="-X k8s.io/component-base/version.gitVersion=$kubernetes_version"
+version="$version -X k8s.io/client-go/pkg/version.gitVersion=$kubernetes_version"
+
+if ! newer "$cache/control-plane" "$here/build.sh" "$here/main.go" "$here/go.mod" "$here/go.sum"; then
     need_go control-plane
     echo "building control-plane (the first time takes about ten minutes)"
-    (cd "$here" && go build -trimpath -ldflags '-s -w' -o "$cache/control-plane.new" .)
+    (cd "$here" && go build -trimpath -ldflags "-s -w $version" -o "$cache/control-plane.new" .)
     mv "$cache/control-plane.new" "$cache/control-plane"
 fi
 

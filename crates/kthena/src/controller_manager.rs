@@ -128,11 +128,16 @@ impl Args {
         );
         let warnings = self.warnings(&enabled);
         let leader_election = if self.leader_elect {
-            Some(LeaseConfig::new(own_namespace()?, LEASE_NAME, lease::identity(host)))
+            Some(LeaseConfig::new(
+                own_namespace()?,
+                LEASE_NAME,
+                lease::identity(host),
+            ))
         } else {
             None
         };
-        let debug = (self.debug_port != 0).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.debug_port)));
+        let debug = (self.debug_port != 0)
+            .then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.debug_port)));
         Ok(Resolved {
             client: ClientConfig {
                 kubeconfig: given(&self.kubeconfig).map(PathBuf::from),
@@ -155,15 +160,23 @@ impl Args {
     /// What is accepted but has no effect.
     fn warnings(&self, enabled: &BTreeSet<Controller>) -> Vec<String> {
         let mut warnings = self.klog.ignored();
-        for absent in enabled.iter().filter(|controller| **controller != Controller::ModelServing) {
+        for absent in enabled
+            .iter()
+            .filter(|controller| **controller != Controller::ModelServing)
+        {
             let period = match absent {
                 Controller::Autoscaler => {
-                    format!(", so its period of {} s has no effect", self.autoscaling_sync_period_seconds)
+                    format!(
+                        ", so its period of {} s has no effect",
+                        self.autoscaling_sync_period_seconds
+                    )
                 }
                 Controller::ModelServing | Controller::ModelBooster => String::new(),
             };
             let name = absent.name();
-            warnings.push(format!("controller {name} is not part of this version and does not run{period}"));
+            warnings.push(format!(
+                "controller {name} is not part of this version and does not run{period}"
+            ));
         }
         if self.enable_webhook {
             warnings.push(format!(
@@ -197,8 +210,9 @@ fn rate(per_second: f64, burst: u32) -> Option<RequestRate> {
 }
 
 fn own_namespace() -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(NAMESPACE_FILE)
-        .with_context(|| format!("--leader-elect needs the pod's namespace from {NAMESPACE_FILE}"))?;
+    let text = std::fs::read_to_string(NAMESPACE_FILE).with_context(|| {
+        format!("--leader-elect needs the pod's namespace from {NAMESPACE_FILE}")
+    })?;
     Ok(text.trim().to_owned())
 }
 

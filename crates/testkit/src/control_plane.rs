@@ -15,6 +15,7 @@ mod files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -252,6 +253,17 @@ impl ControlPlane {
         // Some controllers need the namespace at once; the server makes it after it is ready.
         ask("/api/v1/namespaces/default").await.map(drop)
     }
+}
+
+/// A command that runs kubectl, still without arguments.
+pub fn kubectl() -> Result<Command, ControlPlaneError> {
+    let found = Binaries::find_all(vec![Program::Kubectl])?;
+    found
+        .command(Program::Kubectl)
+        .ok_or_else(|| ControlPlaneError::Io {
+            action: "start a program that was not looked for",
+            source: io::ErrorKind::NotFound.into(),
+        })
 }
 
 fn etcd_flags(folder: &Path, client: u16, peer: u16) -> Vec<String> {

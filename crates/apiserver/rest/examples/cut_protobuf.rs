@@ -84,7 +84,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut sources = Sources::default();
     for package in PACKAGES {
-        sources.read(package, &fs::read_to_string(Path::new(api).join(package).join("types.go"))?);
+        sources.read(
+            package,
+            &fs::read_to_string(Path::new(api).join(package).join("types.go"))?,
+        );
     }
     let meta = Path::new(machinery).join("pkg/apis/meta/v1/types.go");
     sources.read("meta/v1", &fs::read_to_string(meta)?);
@@ -103,7 +106,8 @@ impl Sources {
             match words.as_slice() {
                 ["type", name, "struct", "{"] => open = Some(format!("{package}.{name}")),
                 ["type", name, base, ..] if *base != "interface" && *base != "struct" => {
-                    self.aliases.insert(format!("{package}.{name}"), (*base).to_owned());
+                    self.aliases
+                        .insert(format!("{package}.{name}"), (*base).to_owned());
                 }
                 ["}"] => open = None,
                 _ => {
@@ -123,7 +127,10 @@ impl Sources {
                 continue;
             }
             let (package, _) = name.split_once('.').ok_or("a message without a package")?;
-            let fields = self.structs.get(&name).ok_or_else(|| format!("no struct {name}"))?;
+            let fields = self
+                .structs
+                .get(&name)
+                .ok_or_else(|| format!("no struct {name}"))?;
             let mut rows = Vec::new();
             for field in fields {
                 let (mode, kind) = self.shape(package, &field.go_type)?;
@@ -139,7 +146,11 @@ impl Sources {
     }
 
     /// Mode and type of a Go type as it is written in `package`.
-    fn shape(&self, package: &str, go_type: &str) -> Result<(&'static str, String), Box<dyn Error>> {
+    fn shape(
+        &self,
+        package: &str,
+        go_type: &str,
+    ) -> Result<(&'static str, String), Box<dyn Error>> {
         if let Some(inner) = go_type.strip_prefix('*') {
             return Ok(("p", self.shape(package, inner)?.1));
         }
@@ -149,7 +160,10 @@ impl Sources {
         if let Some(inner) = go_type.strip_prefix("[]") {
             return Ok(("l", self.shape(package, inner)?.1));
         }
-        if let Some((_, inner)) = go_type.strip_prefix("map[").and_then(|rest| rest.split_once(']')) {
+        if let Some((_, inner)) = go_type
+            .strip_prefix("map[")
+            .and_then(|rest| rest.split_once(']'))
+        {
             return Ok(("m", self.shape(package, inner)?.1));
         }
         let known = match go_type {
@@ -185,12 +199,24 @@ impl Sources {
 
 /// A field with a protobuf number; `None` for anything else.
 fn field(line: &str) -> Option<Field> {
-    let (declaration, tags) = line.trim().split_once('`')?;
+    let line = line.trim();
+    if line.starts_with("//") {
+        return None;
+    }
+    let (declaration, tags) = line.split_once('`')?;
     let tag = |name: &str| tags.split_once(&format!("{name}:\""))?.1.split('"').next();
     let number = tag("protobuf")?.split(',').nth(1)?.parse().ok()?;
     let json = tag("json")?;
     // Members of an embedded struct stand in the object itself.
-    let json = if json.contains("inline") { "" } else { json.split(',').next()? };
+    let json = if json.contains("inline") {
+        ""
+    } else {
+        json.split(',').next()?
+    };
     let go_type = declaration.split_whitespace().last()?.to_owned();
-    Some(Field { number, json: json.to_owned(), go_type })
+    Some(Field {
+        number,
+        json: json.to_owned(),
+        go_type,
+    })
 }

@@ -92,8 +92,11 @@ pub(crate) fn decode(body: &[u8]) -> Result<Value, ProtobufError> {
         }
     }
     let messages = unpack();
-    let name = message_name(&messages, &api_version, &kind)
-        .ok_or_else(|| ProtobufError::UnknownKind { api_version: api_version.clone(), kind: kind.clone() })?;
+    let name =
+        message_name(&messages, &api_version, &kind).ok_or_else(|| ProtobufError::UnknownKind {
+            api_version: api_version.clone(),
+            kind: kind.clone(),
+        })?;
     let mut object = message(&messages, &name, raw, 0)?;
     object.insert("apiVersion".into(), api_version.into());
     object.insert("kind".into(), kind.into());
@@ -104,7 +107,9 @@ fn unpack() -> Messages {
     let mut packed = Vec::new();
     // The data is part of the program; a test reads it.
     let read = GzDecoder::new(PACKED).read_to_end(&mut packed);
-    read.ok().and_then(|_| serde_json::from_slice(&packed).ok()).unwrap_or_default()
+    read.ok()
+        .and_then(|_| serde_json::from_slice(&packed).ok())
+        .unwrap_or_default()
 }
 
 /// Options of deletions come in the version of whatever is deleted.
@@ -113,10 +118,17 @@ fn message_name(messages: &Messages, api_version: &str, kind: &str) -> Option<St
         None => format!("core/{api_version}"),
         Some((group, version)) => format!("{}/{version}", group.split('.').next().unwrap_or(group)),
     };
-    [format!("{package}.{kind}"), format!("meta/v1.{kind}")].into_iter().find(|name| messages.contains_key(name))
+    [format!("{package}.{kind}"), format!("meta/v1.{kind}")]
+        .into_iter()
+        .find(|name| messages.contains_key(name))
 }
 
-fn message(messages: &Messages, name: &str, bytes: &[u8], depth: usize) -> Result<Map<String, Value>, ProtobufError> {
+fn message(
+    messages: &Messages,
+    name: &str,
+    bytes: &[u8],
+    depth: usize,
+) -> Result<Map<String, Value>, ProtobufError> {
     if depth > MAX_DEPTH {
         return Err(ProtobufError::Depth);
     }
@@ -131,13 +143,21 @@ fn message(messages: &Messages, name: &str, bytes: &[u8], depth: usize) -> Resul
             Mode::Inline => object.extend(message(messages, kind, payload.bytes()?, depth + 1)?),
             Mode::List => {
                 let value = value(messages, kind, payload, depth)?;
-                let list = object.entry(json.clone()).or_insert_with(|| Value::Array(Vec::new()));
-                list.as_array_mut().map(|list| list.push(value));
+                let list = object
+                    .entry(json.clone())
+                    .or_insert_with(|| Value::Array(Vec::new()));
+                if let Some(list) = list.as_array_mut() {
+                    list.push(value);
+                }
             }
             Mode::Map => {
                 let (key, value) = entry(messages, kind, payload.bytes()?, depth)?;
-                let map = object.entry(json.clone()).or_insert_with(|| Value::Object(Map::new()));
-                map.as_object_mut().map(|map| map.insert(key, value));
+                let map = object
+                    .entry(json.clone())
+                    .or_insert_with(|| Value::Object(Map::new()));
+                if let Some(map) = map.as_object_mut() {
+                    map.insert(key, value);
+                }
             }
             Mode::Pointer | Mode::Plain => {
                 let value = value(messages, kind, payload, depth)?;
@@ -150,7 +170,12 @@ fn message(messages: &Messages, name: &str, bytes: &[u8], depth: usize) -> Resul
     Ok(object)
 }
 
-fn entry(messages: &Messages, kind: &str, bytes: &[u8], depth: usize) -> Result<(String, Value), ProtobufError> {
+fn entry(
+    messages: &Messages,
+    kind: &str,
+    bytes: &[u8],
+    depth: usize,
+) -> Result<(String, Value), ProtobufError> {
     let mut key = String::new();
     let mut found = value(messages, kind, Payload::Bytes(&[]), depth).unwrap_or_default();
     for field in Fields::new(bytes) {
@@ -163,7 +188,12 @@ fn entry(messages: &Messages, kind: &str, bytes: &[u8], depth: usize) -> Result<
     Ok((key, found))
 }
 
-fn value(messages: &Messages, kind: &str, payload: Payload<'_>, depth: usize) -> Result<Value, ProtobufError> {
+fn value(
+    messages: &Messages,
+    kind: &str,
+    payload: Payload<'_>,
+    depth: usize,
+) -> Result<Value, ProtobufError> {
     Ok(match kind {
         "s" => text(payload)?.into(),
         "b" => STANDARD.encode(payload.bytes()?).into(),
@@ -180,7 +210,9 @@ fn value(messages: &Messages, kind: &str, payload: Payload<'_>, depth: usize) ->
 
 fn text(payload: Payload<'_>) -> Result<String, ProtobufError> {
     let bytes = payload.bytes()?;
-    std::str::from_utf8(bytes).map(ToOwned::to_owned).map_err(|_| ProtobufError::Text)
+    std::str::from_utf8(bytes)
+        .map(ToOwned::to_owned)
+        .map_err(|_| ProtobufError::Text)
 }
 
 /// The text in field 1 of a message that holds nothing else.

@@ -95,3 +95,6 @@ fn render(view: &ServingView, service: &WantedService) -> Value {
         },
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,7 +132,7 @@ fn switches(#[case] line: &str, #[case] expected: bool) {
 }
 
 #[rstest]
-#[case::long("--sim-dialect sglang m-7b")]
+#[case::long("--dialect sglang m-7b")]
 #[case::short("--dialect sglang --model-path m-7b --host 127.64.0.7")]
 fn the_dialect_can_be_named(#[case] line: &str) {
     assert_eq!(config(line).dialect, Dialect::Sglang);

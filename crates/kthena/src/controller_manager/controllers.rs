@@ -25,15 +25,28 @@ impl Controller {
 /// Reads a comma separated list. Naming a controller beats excluding it; `*` stands for all that are not excluded,
 /// and so does a list of nothing but exclusions. A list that names nothing known asks for all.
 pub(super) fn enabled(list: &str) -> BTreeSet<Controller> {
-    let entries: Vec<_> = list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
-    let has_only_exclusions = !entries.is_empty() && entries.iter().all(|entry| entry.starts_with('-'));
+    let entries: Vec<_> = list
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+        .collect();
+    let has_only_exclusions =
+        !entries.is_empty() && entries.iter().all(|entry| entry.starts_with('-'));
     let takes_rest = has_only_exclusions || entries.contains(&"*");
     let is_enabled = |controller: &Controller| {
         let name = controller.name();
-        let is_named = entries.iter().any(|entry| entry.strip_prefix('+').unwrap_or(entry) == name);
-        let is_excluded = entries.iter().any(|entry| entry.strip_prefix('-') == Some(name));
+        let is_named = entries
+            .iter()
+            .any(|entry| entry.strip_prefix('+').unwrap_or(entry) == name);
+        let is_excluded = entries
+            .iter()
+            .any(|entry| entry.strip_prefix('-') == Some(name));
         is_named || takes_rest && !is_excluded
     };
     let chosen: BTreeSet<_> = Controller::ALL.into_iter().filter(is_enabled).collect();
-    if chosen.is_empty() { Controller::ALL.into_iter().collect() } else { chosen }
+    if chosen.is_empty() {
+        Controller::ALL.into_iter().collect()
+    } else {
+        chosen
+    }
 }

@@ -76,12 +76,22 @@ pub(super) struct Flags {
 
 impl Flags {
     pub(super) fn logs(&self) -> Logs {
-        let file = Some(&self.file).filter(|file| !self.to_stderr && !file.is_empty()).map(PathBuf::from);
-        Logs { verbosity: self.verbosity, file, ..Logs::default() }
+        let file = Some(&self.file)
+            .filter(|file| !self.to_stderr && !file.is_empty())
+            .map(PathBuf::from);
+        Logs {
+            verbosity: self.verbosity,
+            file,
+            ..Logs::default()
+        }
     }
 
     /// What was given but has no effect, a sentence each.
     pub(super) fn ignored(&self) -> Vec<String> {
-        self.ignored.given().into_iter().map(|name| format!("--{name} is accepted but has no effect")).collect()
+        self.ignored
+            .given()
+            .into_iter()
+            .map(|name| format!("--{name} is accepted but has no effect"))
+            .collect()
     }
 }

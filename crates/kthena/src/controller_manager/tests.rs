@@ -33,7 +33,11 @@ fn r101_controllers_list() {
         ("-modelserving,-modelbooster,-autoscaler", &all),
     ];
     for (list, expected) in cases {
-        assert_eq!(enabled(list).into_iter().collect::<Vec<_>>(), expected, "{list:?}");
+        assert_eq!(
+            enabled(list).into_iter().collect::<Vec<_>>(),
+            expected,
+            "{list:?}"
+        );
     }
 }
 
@@ -76,19 +80,30 @@ fn the_flags_of_old_manifests_are_accepted() {
 fn defaults_are_those_of_the_specification() {
     let args = parse(&[]).unwrap();
     assert!(args.enable_webhook && !args.leader_elect);
-    assert_eq!((args.port, args.webhook_timeout, args.debug_port), (8443, 30, 0));
+    assert_eq!(
+        (args.port, args.webhook_timeout, args.debug_port),
+        (8443, 30, 0)
+    );
     assert_eq!(args.autoscaling_sync_period_seconds, 15);
 
     let resolved = args.resolve("host").unwrap();
 
     assert_eq!(resolved.client, kthena_cluster::ClientConfig::default());
     assert_eq!(resolved.driver.workers.get(), 5);
-    assert!(resolved.warnings.iter().any(|warning| warning.contains("webhook server is not part")));
+    assert!(
+        resolved
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("webhook server is not part"))
+    );
 }
 
 #[test]
 fn what_cannot_work_is_refused() {
     assert!(parse(&["--workers=0"]).is_err());
-    let error = parse(&["--controllers=autoscaler"]).unwrap().resolve("host").unwrap_err();
+    let error = parse(&["--controllers=autoscaler"])
+        .unwrap()
+        .resolve("host")
+        .unwrap_err();
     assert!(error.to_string().contains("this version has"), "{error}");
 }

@@ -1,13 +1,19 @@
 //! Starts, ends, restarts and the order of containers.
 
 use k8s_openapi::api::core::v1::Pod;
+use rstest::rstest;
 use serde_json::json;
 
-use crate::support::{condition, container, fixture, phase, restarts, shell, waiting};
+use crate::support::{
+    Server, condition, container, fixture, fixture_on, phase, restarts, shell, waiting,
+};
 
+#[rstest]
+#[case::real(Server::Real)]
+#[case::in_process(Server::InProcess)]
 #[tokio::test]
-async fn a_pod_runs_has_an_address_and_writes_a_log() {
-    let fixture = fixture().await;
+async fn a_pod_runs_has_an_address_and_writes_a_log(#[case] server: Server) {
+    let fixture = fixture_on(server, |_| {}).await;
     fixture
         .script("hello", "echo hello from $HOSTNAME; exec sleep 1000")
         .await;
@@ -37,9 +43,12 @@ async fn a_pod_runs_has_an_address_and_writes_a_log() {
         .await;
 }
 
+#[rstest]
+#[case::real(Server::Real)]
+#[case::in_process(Server::InProcess)]
 #[tokio::test]
-async fn a_crashing_container_is_restarted_with_back_off() {
-    let fixture = fixture().await;
+async fn a_crashing_container_is_restarted_with_back_off(#[case] server: Server) {
+    let fixture = fixture_on(server, |_| {}).await;
     fixture.script("crash", "exit 3").await;
 
     let backing_off =
@@ -61,9 +70,12 @@ async fn a_crashing_container_is_restarted_with_back_off() {
     assert!(!condition(&pod, "Ready"));
 }
 
+#[rstest]
+#[case::real(Server::Real)]
+#[case::in_process(Server::InProcess)]
 #[tokio::test]
-async fn init_containers_run_in_order_before_the_others() {
-    let fixture = fixture().await;
+async fn init_containers_run_in_order_before_the_others(#[case] server: Server) {
+    let fixture = fixture_on(server, |_| {}).await;
     let volume = json!([{ "name": "shared", "emptyDir": {} }]);
     let mount = json!([{ "name": "shared", "mountPath": "/shared" }]);
     let with_mount = |name: &str, script: &str| {
@@ -168,9 +180,12 @@ async fn a_missing_program_is_named_with_a_remedy() {
     assert!(message.contains("kthena.volcano.sh/stand-in"), "{message}");
 }
 
+#[rstest]
+#[case::real(Server::Real)]
+#[case::in_process(Server::InProcess)]
 #[tokio::test]
-async fn a_readiness_gate_holds_the_pod_back() {
-    let fixture = fixture().await;
+async fn a_readiness_gate_holds_the_pod_back(#[case] server: Server) {
+    let fixture = fixture_on(server, |_| {}).await;
     let spec = json!({
         "readinessGates": [{ "conditionType": "example.com/open" }],
         "containers": [shell("main", "exec sleep 1000")],

@@ -4,9 +4,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kthena_testkit::eventually;
 use kube::Api;
+use rstest::rstest;
 use serde_json::json;
 
-use crate::support::{Fixture, PATIENCE, condition, fixture, fixture_with, shell};
+use crate::support::{Fixture, PATIENCE, Server, condition, fixture, fixture_on, shell};
 
 /// A pod that no scheduler of this server will bind, for our node only.
 async fn unbound(fixture: &Fixture, name: &str, resources: serde_json::Value) {
@@ -59,9 +60,12 @@ async fn the_node_registers_and_keeps_its_lease() {
     );
 }
 
+#[rstest]
+#[case::real(Server::Real)]
+#[case::in_process(Server::InProcess)]
 #[tokio::test]
-async fn a_pod_waits_until_there_is_room() {
-    let fixture = fixture_with(|config| config.claim_unassigned = true).await;
+async fn a_pod_waits_until_there_is_room(#[case] server: Server) {
+    let fixture = fixture_on(server, |config| config.claim_unassigned = true).await;
     unbound(&fixture, "first", json!({ "requests": { "cpu": "3" } })).await;
     fixture.ready("first").await;
     unbound(&fixture, "second", json!({ "requests": { "cpu": "2" } })).await;
@@ -92,9 +96,12 @@ async fn a_pod_waits_until_there_is_room() {
     assert!(condition(&pod, "PodScheduled"));
 }
 
+#[rstest]
+#[case::real(Server::Real)]
+#[case::in_process(Server::InProcess)]
 #[tokio::test]
-async fn gpus_are_handed_out_once_and_taken_back() {
-    let fixture = fixture_with(|config| {
+async fn gpus_are_handed_out_once_and_taken_back(#[case] server: Server) {
+    let fixture = fixture_on(server, |config| {
         config.claim_unassigned = true;
         config.capacity.gpus = 3;
     })

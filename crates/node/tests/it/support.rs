@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use kthena_apiserver_rest::{ApiServer, ApiServerConfig};
 use kthena_node::plan::backoff::BackoffRules;
 use kthena_node::{LogOptions, LogReader, Node, NodeConfig, OnShutdown, reap};
 use kthena_testkit::{ControlPlane, eventually, objects};
@@ -52,6 +53,40 @@ pub(crate) struct Fixture {
     pub(crate) config: NodeConfig,
     running: Option<(JoinHandle<()>, CancellationToken)>,
     pub(crate) state: StateDir,
+    /// The server in this process and its folder, when it is not the real one.
+    _server: Option<(ApiServer, tempfile::TempDir)>,
+}
+
+/// Which API server a test runs against.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Server {
+    /// kube-apiserver.
+    Real,
+    /// Our own, in this process.
+    InProcess,
+}
+
+impl Server {
+    async fn client(self) -> (Client, Option<(ApiServer, tempfile::TempDir)>) {
+        match self {
+            Self::Real => (
+                ControlPlane::shared(&[])
+                    .await
+                    .unwrap()
+                    .client()
+                    .await
+                    .unwrap(),
+                None,
+            ),
+            Self::InProcess => {
+                let folder = tempfile::tempdir().unwrap();
+                let server = ApiServer::open(ApiServerConfig::new(folder.path(), "token"))
+                    .await
+                    .unwrap();
+                (server.client(), Some((server, folder)))
+            }
+        }
+    }
 }
 
 /// A fixture with the usual settings and quick restarts.
@@ -60,21 +95,24 @@ pub(crate) async fn fixture() -> Fixture {
 }
 
 pub(crate) async fn fixture_with(adjust: impl FnOnce(&mut NodeConfig)) -> Fixture {
-    let mut fixture = fixture_without_agent().await;
+    fixture_on(Server::Real, adjust).await
+}
+
+pub(crate) async fn fixture_on(server: Server, adjust: impl FnOnce(&mut NodeConfig)) -> Fixture {
+    let mut fixture = fixture_of(server).await;
     adjust(&mut fixture.config);
     fixture.start().await;
     fixture
 }
 
 pub(crate) async fn fixture_without_agent() -> Fixture {
+    fixture_of(Server::Real).await
+}
+
+async fn fixture_of(server: Server) -> Fixture {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let client = ControlPlane::shared(&[])
-        .await
-        .unwrap()
-        .client()
-        .await
-        .unwrap();
+    let (client, server) = server.client().await;
     let namespace = format!("node-{number}");
     let node = format!("agent-{number}");
     let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
@@ -107,6 +145,7 @@ pub(crate) async fn fixture_without_agent() -> Fixture {
         config,
         running: None,
         state,
+        _server: server,
     }
 }
 

@@ -1,13 +1,19 @@
 //! What containers see: variables, volumes, addresses of peers, devices, stand-ins for images.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use rstest::rstest;
 use serde_json::json;
 
-use crate::support::{container, fixture, fixture_with, program, shell, waiting};
+use crate::support::{
+    Server, container, fixture, fixture_on, fixture_with, program, shell, waiting,
+};
 
+#[rstest]
+#[case::real(Server::Real)]
+#[case::in_process(Server::InProcess)]
 #[tokio::test]
-async fn variables_come_from_everywhere() {
-    let fixture = fixture().await;
+async fn variables_come_from_everywhere(#[case] server: Server) {
+    let fixture = fixture_on(server, |_| {}).await;
     fixture
         .create::<ConfigMap>(
             json!({ "metadata": { "name": "settings" }, "data": { "color": "blue", "SIZE": "9" } }),
@@ -64,10 +70,15 @@ async fn a_missing_config_map_is_waited_for() {
     fixture.logged("patient", "got it").await;
 }
 
+#[rstest]
+#[case::real(Server::Real)]
+#[case::in_process(Server::InProcess)]
 #[tokio::test]
-async fn volumes_are_folders_and_follow_their_config_map() {
-    let fixture =
-        fixture_with(|config| config.volume_refresh = std::time::Duration::from_millis(200)).await;
+async fn volumes_are_folders_and_follow_their_config_map(#[case] server: Server) {
+    let fixture = fixture_on(server, |config| {
+        config.volume_refresh = std::time::Duration::from_millis(200)
+    })
+    .await;
     fixture
         .create::<ConfigMap>(json!({ "metadata": { "name": "files" }, "data": { "a.txt": "one" } }))
         .await;
@@ -124,9 +135,12 @@ async fn a_host_path_of_the_wrong_kind_is_named() {
         .await;
 }
 
+#[rstest]
+#[case::real(Server::Real)]
+#[case::in_process(Server::InProcess)]
 #[tokio::test]
-async fn entry_and_worker_find_each_other() {
-    let fixture = fixture().await;
+async fn entry_and_worker_find_each_other(#[case] server: Server) {
+    let fixture = fixture_on(server, |_| {}).await;
     let namespace = fixture.namespace.clone();
     let env = json!([{ "name": "ENTRY_ADDRESS", "value": format!("group-0-0.{namespace}") }]);
     let with_env = |script: &str| {

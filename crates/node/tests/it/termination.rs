@@ -5,10 +5,12 @@ use std::time::Duration;
 use kthena_node::supervisor::reap::ours;
 use kthena_testkit::eventually;
 use kube::api::{Patch, PatchParams};
+use rstest::rstest;
 use serde_json::json;
 
 use crate::support::{
-    Fixture, PATIENCE, container, fixture, meeting_point, phase, restarts, shell,
+    Fixture, PATIENCE, Server, container, fixture, fixture_on, meeting_point, phase, restarts,
+    shell,
 };
 
 /// Processes of the fixture's containers that still run, the supervisor apart.
@@ -44,9 +46,12 @@ async fn sigterm_lets_a_container_end_in_its_own_way() {
     nothing_is_left(&fixture).await;
 }
 
+#[rstest]
+#[case::real(Server::Real)]
+#[case::in_process(Server::InProcess)]
 #[tokio::test]
-async fn a_stubborn_container_and_its_detached_children_are_killed() {
-    let fixture = fixture().await;
+async fn a_stubborn_container_and_its_detached_children_are_killed(#[case] server: Server) {
+    let fixture = fixture_on(server, |_| {}).await;
     // One child stays in the group, one leaves the session and its parent.
     let script = "trap '' TERM; sleep 1001 & (setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' &) ; echo up; \
                   while :; do sleep 1; done";
@@ -122,9 +127,12 @@ async fn a_failed_post_start_hook_restarts_the_container() {
         .await;
 }
 
+#[rstest]
+#[case::real(Server::Real)]
+#[case::in_process(Server::InProcess)]
 #[tokio::test]
-async fn a_finalizer_holds_the_object_but_not_the_process() {
-    let fixture = fixture().await;
+async fn a_finalizer_holds_the_object_but_not_the_process(#[case] server: Server) {
+    let fixture = fixture_on(server, |_| {}).await;
     fixture.script("held", "exec sleep 1000").await;
     fixture.ready("held").await;
     let finalizers =
@@ -181,9 +189,12 @@ async fn an_active_deadline_ends_the_pod() {
     nothing_is_left(&fixture).await;
 }
 
+#[rstest]
+#[case::real(Server::Real)]
+#[case::in_process(Server::InProcess)]
 #[tokio::test]
-async fn a_shutdown_stops_the_pods_and_the_next_start_runs_them_again() {
-    let mut fixture = fixture().await;
+async fn a_shutdown_stops_the_pods_and_the_next_start_runs_them_again(#[case] server: Server) {
+    let mut fixture = fixture_on(server, |_| {}).await;
     fixture.script("again", "echo run; exec sleep 1000").await;
     let before = fixture.ready("again").await;
 

@@ -52,8 +52,16 @@ fn text(record: &Record, out: &mut String) {
     pair("request_id", Some(&record.request_id), out);
     pair("backend_type", destination.map(|to| to.kind.label()), out);
     pair("backend_name", destination.map(|to| &*to.backend), out);
-    pair("upstream_model", destination.map(|to| &*to.upstream_model), out);
-    number("upstream_status_code", u64::from(record.upstream_status), out);
+    pair(
+        "upstream_model",
+        destination.map(|to| &*to.upstream_model),
+        out,
+    );
+    number(
+        "upstream_status_code",
+        u64::from(record.upstream_status),
+        out,
+    );
     number("upstream_attempts", record.attempts as u64, out);
     let (input, output) = (record.input_tokens, record.output_tokens());
     if input > 0 || output > 0 {
@@ -64,7 +72,9 @@ fn text(record: &Record, out: &mut String) {
 }
 
 fn pair(key: &str, text: Option<&str>, out: &mut String) {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return };
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return;
+    };
     out.push(' ');
     out.push_str(key);
     out.push('=');
@@ -101,7 +111,9 @@ fn push_escaped(text: &str, out: &mut String) {
 
 /// RFC 3339 in UTC with up to nine digits of a second, none of them a trailing zero.
 fn timestamp(at: SystemTime, out: &mut String) {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     let whole = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
     let _ = write!(out, "{whole}");
@@ -115,8 +127,13 @@ fn timestamp(at: SystemTime, out: &mut String) {
 }
 
 fn phases(record: &Record) -> [u128; 4] {
-    [record.total, record.request_phase, record.upstream_phase, record.response_phase()]
-        .map(|phase| phase.as_millis())
+    [
+        record.total,
+        record.request_phase,
+        record.upstream_phase,
+        record.response_phase(),
+    ]
+    .map(|phase| phase.as_millis())
 }
 
 #[derive(Serialize)]
@@ -164,7 +181,10 @@ struct ErrorField<'a> {
     message: &'a str,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes the field by reference"
+)]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -181,7 +201,10 @@ fn json(record: &Record, out: &mut String) {
         path: &record.path,
         protocol: record.protocol,
         status_code: record.status,
-        error: record.error.as_ref().map(|error| ErrorField { kind: error.kind, message: &error.message }),
+        error: record.error.as_ref().map(|error| ErrorField {
+            kind: error.kind,
+            message: &error.message,
+        }),
         model_name: &record.model,
         model_route: record.route.as_deref(),
         model_server: record.server.as_deref(),

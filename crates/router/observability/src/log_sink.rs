@@ -54,14 +54,20 @@ impl LogSink {
     /// Opens `output`; a file that cannot be opened is an error.
     pub fn open(output: LogOutput) -> io::Result<Self> {
         let target = open(&output)?;
-        let shared =
-            Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), dropped: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            dropped: AtomicU64::new(0),
+        });
         let own = Arc::clone(&shared);
         let writer = std::thread::Builder::new()
             .name("access-log".to_owned())
             .stack_size(128 << 10)
             .spawn(move || write_lines(&own, &output, target))?;
-        Ok(Self { shared, writer: Some(writer) })
+        Ok(Self {
+            shared,
+            writer: Some(writer),
+        })
     }
 
     /// Queues one line, which ends in a line feed. Never blocks on the output.
@@ -113,9 +119,15 @@ impl Shared {
                 return None;
             }
             queue.sleeping = true;
-            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .filled
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
-        Some((std::mem::replace(&mut queue.lines, spare), std::mem::take(&mut queue.reopen)))
+        Some((
+            std::mem::replace(&mut queue.lines, spare),
+            std::mem::take(&mut queue.reopen),
+        ))
     }
 
     fn is_closed(&self) -> bool {
@@ -141,10 +153,16 @@ fn write_lines(shared: &Shared, output: &LogOutput, mut target: Box<dyn Write + 
         if reopen {
             match open(output) {
                 Ok(fresh) => target = fresh,
-                Err(error) => tracing::warn!(%error, "access log cannot be reopened; the old file is kept"),
+                Err(error) => {
+                    tracing::warn!(%error, "access log cannot be reopened; the old file is kept");
+                }
             }
         }
-        if target.write_all(lines.as_bytes()).and_then(|()| target.flush()).is_err() {
+        if target
+            .write_all(lines.as_bytes())
+            .and_then(|()| target.flush())
+            .is_err()
+        {
             let lost = lines.bytes().filter(|byte| *byte == b'\n').count() as u64;
             shared.dropped.fetch_add(lost, Ordering::Relaxed);
         }

@@ -14,7 +14,9 @@ use crate::labels::Destination;
 use crate::record::Record;
 
 /// Upper bounds of the duration histogram in seconds; one more bucket is unbounded.
-pub(crate) const BOUNDS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+pub(crate) const BOUNDS: [f64; 13] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
 /// Label of models that no route names.
 pub const UNKNOWN_MODEL: &str = "unknown";
 /// `error_type` of a request that went well.
@@ -105,12 +107,23 @@ impl Metrics {
             return Raised::new(Gauge::Plain(Arc::clone(gauge)));
         }
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
-        Raised::new(Gauge::Plain(Arc::clone(models.entry(model.into()).or_default())))
+        Raised::new(Gauge::Plain(Arc::clone(
+            models.entry(model.into()).or_default(),
+        )))
     }
 
     /// The cell of a model, path and destination.
-    pub fn cell(&self, model: &Arc<str>, path: &'static str, destination: Option<&Destination>) -> Arc<Cell> {
-        let key = CellKey { model: Arc::clone(model), path, destination: destination.cloned() };
+    pub fn cell(
+        &self,
+        model: &Arc<str>,
+        path: &'static str,
+        destination: Option<&Destination>,
+    ) -> Arc<Cell> {
+        let key = CellKey {
+            model: Arc::clone(model),
+            path,
+            destination: destination.cloned(),
+        };
         if let Some(cell) = read(&self.cells).get(&key) {
             return Arc::clone(cell);
         }
@@ -129,7 +142,9 @@ impl Metrics {
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
         models.retain(|model, gauge| keep(model) || Arc::strong_count(gauge) > 1);
         let mut cells = self.cells.write().unwrap_or_else(PoisonError::into_inner);
-        cells.retain(|key, cell| keep(&key.model) || models.contains_key(&key.model) || Arc::strong_count(cell) > 1);
+        cells.retain(|key, cell| {
+            keep(&key.model) || models.contains_key(&key.model) || Arc::strong_count(cell) > 1
+        });
     }
 
     /// All families in the Prometheus text format 0.0.4.
@@ -146,15 +161,24 @@ impl Cell {
 
     /// Counts a finished request. `elapsed` runs from the moment the body was read.
     pub fn finish(&self, record: &Record, error_type: Option<&'static str>, elapsed: Duration) {
-        let failed = if record.status >= 400 { "request_failed" } else { SUCCESS };
+        let failed = if record.status >= 400 {
+            "request_failed"
+        } else {
+            SUCCESS
+        };
         let end = self.end(record.status, error_type.unwrap_or(failed));
         let seconds = elapsed.as_secs_f64();
-        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        let bucket = BOUNDS
+            .iter()
+            .position(|bound| seconds <= *bound)
+            .unwrap_or(BOUNDS.len());
         end.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         end.nanos.fetch_add(nanos, Ordering::Relaxed);
-        self.input_tokens.fetch_add(record.input_tokens, Ordering::Relaxed);
-        self.output_tokens.fetch_add(record.output_tokens(), Ordering::Relaxed);
+        self.input_tokens
+            .fetch_add(record.input_tokens, Ordering::Relaxed);
+        self.output_tokens
+            .fetch_add(record.output_tokens(), Ordering::Relaxed);
     }
 
     fn end(&self, status: u16, error_type: &'static str) -> Arc<End> {
@@ -166,7 +190,12 @@ impl Cell {
         if let Some(end) = ends.iter().find(alike) {
             return Arc::clone(end);
         }
-        let end = Arc::new(End { status, error_type, buckets: Default::default(), nanos: AtomicU64::new(0) });
+        let end = Arc::new(End {
+            status,
+            error_type,
+            buckets: Default::default(),
+            nanos: AtomicU64::new(0),
+        });
         ends.push(Arc::clone(&end));
         end
     }

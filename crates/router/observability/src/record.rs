@@ -91,6 +91,8 @@ impl Record {
 
     /// What is left of the total after the other two phases.
     pub fn response_phase(&self) -> Duration {
-        self.total.saturating_sub(self.request_phase).saturating_sub(self.upstream_phase)
+        self.total
+            .saturating_sub(self.request_phase)
+            .saturating_sub(self.upstream_phase)
     }
 }

@@ -62,8 +62,14 @@ enum Rest {
 
 impl RawUsage {
     fn resolve(&self) -> Option<Usage> {
-        let cached = self.cache_written.unwrap_or(0).saturating_add(self.cache_read.unwrap_or(0));
-        let prompt = self.prompt.or_else(|| self.input.map(|input| input.saturating_add(cached))).unwrap_or(0);
+        let cached = self
+            .cache_written
+            .unwrap_or(0)
+            .saturating_add(self.cache_read.unwrap_or(0));
+        let prompt = self
+            .prompt
+            .or_else(|| self.input.map(|input| input.saturating_add(cached)))
+            .unwrap_or(0);
         let completion = self.completion.or(self.output).unwrap_or(0);
         let total = self.total.unwrap_or(prompt.saturating_add(completion));
         (total > 0).then_some(Usage { prompt, completion })
@@ -110,7 +116,10 @@ impl UsageTap {
             at = start + NEEDLE.len();
             match object_after(&buffer[at..]) {
                 After::Object(object) => {
-                    if let Some(usage) = serde_json::from_slice::<RawUsage>(object).ok().and_then(|raw| raw.resolve()) {
+                    if let Some(usage) = serde_json::from_slice::<RawUsage>(object)
+                        .ok()
+                        .and_then(|raw| raw.resolve())
+                    {
                         self.note(usage);
                     }
                 }
@@ -120,7 +129,9 @@ impl UsageTap {
         }
         // The needle itself may be cut in two.
         let longest = (NEEDLE.len() - 1).min(buffer.len() - at);
-        let cut = (1..=longest).rev().find(|length| buffer.ends_with(&NEEDLE[..*length]));
+        let cut = (1..=longest)
+            .rev()
+            .find(|length| buffer.ends_with(&NEEDLE[..*length]));
         cut.map_or(Rest::Nothing, |length| Rest::From(buffer.len() - length))
     }
 }
@@ -133,7 +144,12 @@ enum After<'a> {
 
 /// The object behind `: ` at the start of `rest`.
 fn object_after(rest: &[u8]) -> After<'_> {
-    let blank = |from: usize| from + rest[from..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let blank = |from: usize| {
+        from + rest[from..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count()
+    };
     let colon = blank(0);
     match rest.get(colon) {
         Some(b':') => {}

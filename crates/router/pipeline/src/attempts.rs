@@ -65,7 +65,13 @@ impl AttemptPlan {
         let allowed = policy.map_or(usize::MAX, |policy| 1 + policy.retries as usize);
         let limit = allowed.min(candidates.len());
         let interval = policy.map_or(Duration::ZERO, |policy| policy.interval);
-        Self { candidates, made: 0, limit, interval, last_fault: None }
+        Self {
+            candidates,
+            made: 0,
+            limit,
+            interval,
+            last_fault: None,
+        }
     }
 
     /// The next candidate, counted from now on.
@@ -74,9 +80,17 @@ impl AttemptPlan {
             return None;
         }
         let candidate = &self.candidates[self.made];
-        let wait = if self.made == 0 { Duration::ZERO } else { self.interval };
+        let wait = if self.made == 0 {
+            Duration::ZERO
+        } else {
+            self.interval
+        };
         self.made += 1;
-        Some(Attempt { guard: candidate.endpoint.begin(), address: candidate.address, wait })
+        Some(Attempt {
+            guard: candidate.endpoint.begin(),
+            address: candidate.address,
+            wait,
+        })
     }
 
     /// Attempts so far.
@@ -107,7 +121,9 @@ impl AttemptPlan {
 
     /// What the client is told when no candidate is left.
     pub fn exhausted(&self) -> RouteError {
-        RouteError::AllFailed { timed_out: self.last_fault == Some(UpstreamFault::Timeout) }
+        RouteError::AllFailed {
+            timed_out: self.last_fault == Some(UpstreamFault::Timeout),
+        }
     }
 }
 

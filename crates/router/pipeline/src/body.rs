@@ -72,8 +72,16 @@ impl BodyFacts {
         if scanner.peek().is_some() {
             return Err(RouteError::TrailingData);
         }
-        let model = found.model.filter(|model| !model.trim().is_empty()).ok_or(RouteError::ModelMissing)?;
-        Ok(Self { model, stream: found.stream, prompt: found.parts.resolve(), spans: found.spans })
+        let model = found
+            .model
+            .filter(|model| !model.trim().is_empty())
+            .ok_or(RouteError::ModelMissing)?;
+        Ok(Self {
+            model,
+            stream: found.stream,
+            prompt: found.parts.resolve(),
+            spans: found.spans,
+        })
     }
 
     /// The prompt, or why the request cannot be served.
@@ -85,11 +93,22 @@ impl BodyFacts {
 /// `null` is an object without members; nothing else but an object will do.
 fn other_value(scanner: &mut Scanner<'_>) -> Result<(), JsonFault> {
     let (kind, span) = scanner.value()?;
-    if kind == Kind::Null { Ok(()) } else { Err(JsonFault { position: span.start, problem: JsonProblem::NotObject }) }
+    if kind == Kind::Null {
+        Ok(())
+    } else {
+        Err(JsonFault {
+            position: span.start,
+            problem: JsonProblem::NotObject,
+        })
+    }
 }
 
 impl Found {
-    fn member(&mut self, scanner: &mut Scanner<'_>, name: crate::json::Text) -> Result<(), JsonFault> {
+    fn member(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        name: crate::json::Text,
+    ) -> Result<(), JsonFault> {
         match &*scanner.decode(name) {
             "model" => {
                 let (kind, span) = scanner.value()?;
@@ -117,7 +136,10 @@ impl Found {
 
 fn stream_options(scanner: &mut Scanner<'_>) -> Result<StreamOptions, JsonFault> {
     if scanner.peek() != Some(b'{') {
-        return Ok(StreamOptions { value: scanner.value()?.1, shape: OptionsShape::Other });
+        return Ok(StreamOptions {
+            value: scanner.value()?.1,
+            shape: OptionsShape::Other,
+        });
     }
     let start = scanner.position();
     let mut empty = true;
@@ -130,8 +152,14 @@ fn stream_options(scanner: &mut Scanner<'_>) -> Result<StreamOptions, JsonFault>
         }
         Ok(())
     })?;
-    let shape = OptionsShape::Object { empty, include_usage };
-    Ok(StreamOptions { value: start..scanner.position(), shape })
+    let shape = OptionsShape::Object {
+        empty,
+        include_usage,
+    };
+    Ok(StreamOptions {
+        value: start..scanner.position(),
+        shape,
+    })
 }
 
 #[cfg(test)]

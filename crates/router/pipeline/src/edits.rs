@@ -47,7 +47,9 @@ impl Edits {
 
     /// Length of the body after the changes.
     pub fn length(&self, body: &[u8]) -> usize {
-        self.list.iter().fold(body.len(), |length, edit| length - edit.at.len() + edit.with.len())
+        self.list.iter().fold(body.len(), |length, edit| {
+            length - edit.at.len() + edit.with.len()
+        })
     }
 
     /// The changed body in pieces.
@@ -59,7 +61,9 @@ impl Edits {
             [kept, edit.with.as_bytes()]
         });
         let end = self.list.last().map_or(0, |edit| edit.at.end);
-        changed.chain(std::iter::once(&body[end..])).filter(|piece| !piece.is_empty())
+        changed
+            .chain(std::iter::once(&body[end..]))
+            .filter(|piece| !piece.is_empty())
     }
 
     fn push(&mut self, at: Range<usize>, with: Cow<'static, str>) {
@@ -76,16 +80,33 @@ impl Edits {
             return;
         }
         match &facts.spans.stream_options {
-            None => self.push(inside, "\"stream_options\":{\"include_usage\":true},".into()),
-            Some(StreamOptions { value, shape: OptionsShape::Other }) => {
+            None => self.push(
+                inside,
+                "\"stream_options\":{\"include_usage\":true},".into(),
+            ),
+            Some(StreamOptions {
+                value,
+                shape: OptionsShape::Other,
+            }) => {
                 self.push(value.clone(), "{\"include_usage\":true}".into());
             }
-            Some(StreamOptions { value, shape: OptionsShape::Object { empty, include_usage } }) => match include_usage {
+            Some(StreamOptions {
+                value,
+                shape:
+                    OptionsShape::Object {
+                        empty,
+                        include_usage,
+                    },
+            }) => match include_usage {
                 Some((_, true)) => return,
                 Some((span, false)) => self.push(span.clone(), "true".into()),
                 None => {
                     let first = value.start + 1..value.start + 1;
-                    let text = if *empty { "\"include_usage\":true" } else { "\"include_usage\":true," };
+                    let text = if *empty {
+                        "\"include_usage\":true"
+                    } else {
+                        "\"include_usage\":true,"
+                    };
                     self.push(first, text.into());
                 }
             },

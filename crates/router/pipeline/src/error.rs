@@ -91,21 +91,44 @@ impl RouteError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::BodyUnreadable(_) => row(400, 500).log("request_parsing"),
-            Self::BodyTooLarge => row(413, 413).log("request_parsing").code("request_too_large"),
+            Self::BodyTooLarge => row(413, 413)
+                .log("request_parsing")
+                .code("request_too_large"),
             Self::BadJson(_) | Self::TrailingData => row(400, 400).log("request_parsing"),
             Self::ModelMissing => row(400, 404).log("request_parsing").param("model"),
             Self::PromptMissing => row(400, 404).counted("prompt_parsing").param("messages"),
-            Self::NoRoute => row(404, 404).counted("route_not_found").code("model_not_found").param("model"),
-            Self::NoServer(_) => row(404, 404).counted("pod_discovery").code("model_not_found").param("model"),
-            Self::NoProvider(_) => row(404, 404).counted("provider_discovery").code("model_not_found").param("model"),
-            Self::NoPods(_) => row(503, 503).counted("pod_discovery").code("no_endpoint").retry(1),
-            Self::NoDecodePod => {
-                row(503, 400).counted("request_failed").log("scheduling").code("no_endpoint").retry(1)
+            Self::NoRoute => row(404, 404)
+                .counted("route_not_found")
+                .code("model_not_found")
+                .param("model"),
+            Self::NoServer(_) => row(404, 404)
+                .counted("pod_discovery")
+                .code("model_not_found")
+                .param("model"),
+            Self::NoProvider(_) => row(404, 404)
+                .counted("provider_discovery")
+                .code("model_not_found")
+                .param("model"),
+            Self::NoPods(_) => row(503, 503)
+                .counted("pod_discovery")
+                .code("no_endpoint")
+                .retry(1),
+            Self::NoDecodePod => row(503, 400)
+                .counted("request_failed")
+                .log("scheduling")
+                .code("no_endpoint")
+                .retry(1),
+            Self::AllFailed { timed_out: false } => {
+                row(502, 503).counted("proxy").code("upstream_failed")
             }
-            Self::AllFailed { timed_out: false } => row(502, 503).counted("proxy").code("upstream_failed"),
-            Self::AllFailed { timed_out: true } => row(504, 503).counted("proxy").code("upstream_timeout"),
+            Self::AllFailed { timed_out: true } => {
+                row(504, 503).counted("proxy").code("upstream_timeout")
+            }
             Self::ClientGone => row(CLIENT_CLOSED, CLIENT_CLOSED).counted("client_closed"),
-            Self::NotReady => row(503, 503).log("request_parsing").code("not_ready").retry(1),
+            Self::NotReady => row(503, 503)
+                .log("request_parsing")
+                .code("not_ready")
+                .retry(1),
         }
     }
 
@@ -114,13 +137,23 @@ impl RouteError {
         let outcome = self.outcome();
         let message = self.to_string();
         match style {
-            ErrorStyle::Legacy => (outcome.legacy_status, serde_json::Value::from(message).to_string()),
+            ErrorStyle::Legacy => (
+                outcome.legacy_status,
+                serde_json::Value::from(message).to_string(),
+            ),
             ErrorStyle::OpenAi => {
-                let kind = if outcome.status.is_server_error() { "server_error" } else { "invalid_request_error" };
+                let kind = if outcome.status.is_server_error() {
+                    "server_error"
+                } else {
+                    "invalid_request_error"
+                };
                 let error = serde_json::json!({
                     "message": message, "type": kind, "param": outcome.param, "code": outcome.code,
                 });
-                (outcome.status, serde_json::json!({ "error": error }).to_string())
+                (
+                    outcome.status,
+                    serde_json::json!({ "error": error }).to_string(),
+                )
             }
         }
     }
@@ -145,19 +178,32 @@ impl Outcome {
     }
 
     fn counted(self, metric: &'static str) -> Self {
-        Self { log_type: metric, metric: Some(metric), ..self }
+        Self {
+            log_type: metric,
+            metric: Some(metric),
+            ..self
+        }
     }
 
     fn code(self, code: &'static str) -> Self {
-        Self { code: Some(code), ..self }
+        Self {
+            code: Some(code),
+            ..self
+        }
     }
 
     fn param(self, param: &'static str) -> Self {
-        Self { param: Some(param), ..self }
+        Self {
+            param: Some(param),
+            ..self
+        }
     }
 
     fn retry(self, seconds: u32) -> Self {
-        Self { retry_after: Some(seconds), ..self }
+        Self {
+            retry_after: Some(seconds),
+            ..self
+        }
     }
 }
 

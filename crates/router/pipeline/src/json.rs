@@ -90,7 +90,11 @@ type Step<T> = Result<T, JsonFault>;
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, depth: 0 }
+        Self {
+            bytes,
+            at: 0,
+            depth: 0,
+        }
     }
 
     pub(crate) fn position(&self) -> usize {
@@ -98,8 +102,15 @@ impl<'a> Scanner<'a> {
     }
 
     pub(crate) fn fault<T>(&self, problem: JsonProblem) -> Step<T> {
-        let problem = if self.at >= self.bytes.len() { JsonProblem::End } else { problem };
-        Err(JsonFault { position: self.at, problem })
+        let problem = if self.at >= self.bytes.len() {
+            JsonProblem::End
+        } else {
+            problem
+        };
+        Err(JsonFault {
+            position: self.at,
+            problem,
+        })
     }
 
     /// The next byte that is not white space, not consumed.
@@ -128,7 +139,11 @@ impl<'a> Scanner<'a> {
 
     /// Whether the decoded text is `other`.
     pub(crate) fn is(&self, text: Text, other: &str) -> bool {
-        if text.escaped { self.decode(text) == other } else { &self.bytes[text.start..text.end] == other.as_bytes() }
+        if text.escaped {
+            self.decode(text) == other
+        } else {
+            &self.bytes[text.start..text.end] == other.as_bytes()
+        }
     }
 
     /// Walks over one value and says what it was and where.
@@ -155,7 +170,10 @@ impl<'a> Scanner<'a> {
     }
 
     /// Walks over an object, whose `{` is next. `member` is called with each name and must walk over its value.
-    pub(crate) fn object(&mut self, mut member: impl FnMut(&mut Self, Text) -> Step<()>) -> Step<()> {
+    pub(crate) fn object(
+        &mut self,
+        mut member: impl FnMut(&mut Self, Text) -> Step<()>,
+    ) -> Step<()> {
         self.open()?;
         if self.peek() == Some(b'}') {
             self.close();
@@ -254,11 +272,16 @@ impl<'a> Scanner<'a> {
     }
 
     fn next_is(&self, any: &[u8]) -> bool {
-        self.bytes.get(self.at).is_some_and(|byte| any.contains(byte))
+        self.bytes
+            .get(self.at)
+            .is_some_and(|byte| any.contains(byte))
     }
 
     fn digits(&mut self) -> Step<()> {
-        let count = self.bytes[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let count = self.bytes[self.at..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         if count == 0 {
             return self.fault(JsonProblem::Digit);
         }
@@ -286,7 +309,12 @@ impl<'a> Scanner<'a> {
                 Some(b'"') => {
                     let end = self.at;
                     self.at += 1;
-                    return Ok(Text { start, end, chars, escaped });
+                    return Ok(Text {
+                        start,
+                        end,
+                        chars,
+                        escaped,
+                    });
                 }
                 Some(_) => self.escape()?,
                 None => return self.fault(JsonProblem::End),
@@ -324,7 +352,11 @@ impl<'a> Scanner<'a> {
         let mut value = 0;
         self.at += 2;
         for _ in 0..4 {
-            let Some(digit) = self.bytes.get(self.at).and_then(|byte| char::from(*byte).to_digit(16)) else {
+            let Some(digit) = self
+                .bytes
+                .get(self.at)
+                .and_then(|byte| char::from(*byte).to_digit(16))
+            else {
                 return self.fault(JsonProblem::Escape);
             };
             value = value * 16 + digit;

@@ -29,7 +29,13 @@ const KNOWN: [&str; 15] = [
 impl ApiPath {
     /// The API of this path, query cut off.
     pub fn of(path: &str) -> Self {
-        Self(KNOWN.iter().copied().find(|known| *known == path).unwrap_or(OTHER))
+        Self(
+            KNOWN
+                .iter()
+                .copied()
+                .find(|known| *known == path)
+                .unwrap_or(OTHER),
+        )
     }
 
     /// Value of the metric label `path`: bounded, whatever clients send.

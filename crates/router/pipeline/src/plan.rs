@@ -64,15 +64,27 @@ pub fn select(
     snapshot: &Snapshot,
     rng: &mut Rng,
 ) -> Result<Matched, RouteError> {
-    let facts = RouteFacts { model, path: request.path, headers: request.headers };
-    let selection = snapshot.routes.select(&facts, rng.u64(..)).ok_or(RouteError::NoRoute)?;
+    let facts = RouteFacts {
+        model,
+        path: request.path,
+        headers: request.headers,
+    };
+    let selection = snapshot
+        .routes
+        .select(&facts, rng.u64(..))
+        .ok_or(RouteError::NoRoute)?;
     let (backend, kind) = match selection.target {
         Target::Server(key) => (key, MatchedKind::Server),
         Target::Provider(key) => (key, MatchedKind::Provider),
         Target::Malformed => return Err(RouteError::NoRoute),
     };
     let route = Arc::clone(selection.route.key());
-    Ok(Matched { route, backend: Arc::clone(backend), adapter: selection.adapter, kind })
+    Ok(Matched {
+        route,
+        backend: Arc::clone(backend),
+        adapter: selection.adapter,
+        kind,
+    })
 }
 
 impl Matched {
@@ -88,23 +100,44 @@ impl Matched {
         if matches!(self.kind, MatchedKind::Provider) {
             return Err(RouteError::NoProvider(self.backend.to_string()));
         }
-        let server = snapshot.server(&self.backend).ok_or_else(|| RouteError::NoServer(self.backend.to_string()))?;
+        let server = snapshot
+            .server(&self.backend)
+            .ok_or_else(|| RouteError::NoServer(self.backend.to_string()))?;
         let candidates = usable(server)?;
         let prompt_tokens = body.prompt.map_or(0, crate::prompt::PromptFacts::tokens);
-        let facts = RequestFacts { model: &body.model, prompt_tokens };
+        let facts = RequestFacts {
+            model: &body.model,
+            prompt_tokens,
+        };
         let placement = profile.place(&facts, candidates, rng);
-        let chosen = placement.iter().map(|position| candidates[*position as usize].clone()).collect();
+        let chosen = placement
+            .iter()
+            .map(|position| candidates[*position as usize].clone())
+            .collect();
 
         let rewritten = server.model.as_ref().filter(|_| !self.adapter);
         let edits = Edits::for_engine(body, request.api, rewritten.map(AsRef::as_ref));
         let upstream_model = match rewritten {
             Some(model) => Arc::clone(model),
-            None => snapshot.routes.known(&body.model).cloned().unwrap_or_else(|| body.model.as_str().into()),
+            None => snapshot
+                .routes
+                .known(&body.model)
+                .cloned()
+                .unwrap_or_else(|| body.model.as_str().into()),
         };
-        let destination =
-            Destination { route: self.route, kind: BackendKind::ModelServer, backend: self.backend, upstream_model };
+        let destination = Destination {
+            route: self.route,
+            kind: BackendKind::ModelServer,
+            backend: self.backend,
+            upstream_model,
+        };
         let attempts = AttemptPlan::new(chosen, server.attempts);
-        Ok(Plan { destination, edits, attempts, timeout: server.timeout })
+        Ok(Plan {
+            destination,
+            edits,
+            attempts,
+            timeout: server.timeout,
+        })
     }
 }
 

@@ -44,11 +44,17 @@ impl PromptFacts {
     }
 
     fn message(role: u64, content: u64) -> Self {
-        Self { chars: CHATML_FRAME + role + content, token_ids: 0 }
+        Self {
+            chars: CHATML_FRAME + role + content,
+            token_ids: 0,
+        }
     }
 
     fn plus(self, other: Self) -> Self {
-        Self { chars: self.chars + other.chars, token_ids: self.token_ids + other.token_ids }
+        Self {
+            chars: self.chars + other.chars,
+            token_ids: self.token_ids + other.token_ids,
+        }
     }
 }
 
@@ -56,12 +62,18 @@ impl Parts {
     /// The prompt; `None` if there is none or what stands in its place cannot be read.
     pub(crate) fn resolve(&self) -> Option<PromptFacts> {
         let lead = |role: &str, chars: Option<u64>| {
-            chars.map_or_else(PromptFacts::default, |chars| PromptFacts::message(role.len() as u64, chars))
+            chars.map_or_else(PromptFacts::default, |chars| {
+                PromptFacts::message(role.len() as u64, chars)
+            })
         };
         match (self.prompt, self.messages, self.input) {
             (Part::Usable(prompt), ..) => Some(prompt),
-            (Part::Absent, Part::Usable(messages), _) => Some(lead("system", self.system).plus(messages)),
-            (Part::Absent, Part::Absent, Part::Usable(input)) => Some(lead("developer", self.instructions).plus(input)),
+            (Part::Absent, Part::Usable(messages), _) => {
+                Some(lead("system", self.system).plus(messages))
+            }
+            (Part::Absent, Part::Absent, Part::Usable(input)) => {
+                Some(lead("developer", self.instructions).plus(input))
+            }
             _ => None,
         }
     }
@@ -73,7 +85,10 @@ pub(crate) fn prompt(scanner: &mut Scanner<'_>) -> Step<Part> {
         return prompt_list(scanner);
     }
     Ok(match scanner.value()?.0 {
-        Kind::Text(text) => Part::Usable(PromptFacts { chars: text.chars, token_ids: 0 }),
+        Kind::Text(text) => Part::Usable(PromptFacts {
+            chars: text.chars,
+            token_ids: 0,
+        }),
         Kind::Null => Part::Absent,
         _ => Part::Unusable,
     })
@@ -102,7 +117,11 @@ fn prompt_list(scanner: &mut Scanner<'_>) -> Step<Part> {
         Ok(())
     })?;
     facts.chars += texts.saturating_sub(1);
-    Ok(if usable { Part::Usable(facts) } else { Part::Unusable })
+    Ok(if usable {
+        Part::Usable(facts)
+    } else {
+        Part::Unusable
+    })
 }
 
 /// The value of `messages`.
@@ -133,7 +152,8 @@ pub(crate) fn input(scanner: &mut Scanner<'_>) -> Step<Part> {
     let mut facts = PromptFacts::default();
     scanner.array(|scanner| {
         let item = item(scanner)?;
-        if let (Some(role @ 1..), Some(content), true) = (item.role, item.content, item.is_message) {
+        if let (Some(role @ 1..), Some(content), true) = (item.role, item.content, item.is_message)
+        {
             facts = facts.plus(PromptFacts::message(role, content));
         }
         Ok(())
@@ -144,7 +164,9 @@ pub(crate) fn input(scanner: &mut Scanner<'_>) -> Step<Part> {
 /// The value of `instructions`: characters of a text that is not empty.
 pub(crate) fn instructions(scanner: &mut Scanner<'_>) -> Step<Option<u64>> {
     Ok(match scanner.value()?.0 {
-        Kind::Text(Text { chars: chars @ 1.., .. }) => Some(chars),
+        Kind::Text(Text {
+            chars: chars @ 1.., ..
+        }) => Some(chars),
         _ => None,
     })
 }
@@ -196,7 +218,11 @@ struct Item {
 
 /// An element of `messages` or `input`. Anything but an object is an item without role.
 fn item(scanner: &mut Scanner<'_>) -> Step<Item> {
-    let mut item = Item { role: None, content: None, is_message: true };
+    let mut item = Item {
+        role: None,
+        content: None,
+        is_message: true,
+    };
     if scanner.peek() != Some(b'{') {
         scanner.value()?;
         return Ok(item);

@@ -26,7 +26,9 @@ impl Listener {
     pub(crate) fn bind(address: SocketAddr) -> Result<Self, ProxyError> {
         let failed = |source| ProxyError::Bind { address, source };
         let socket = match listen(address) {
-            Err(error) if address.ip().is_unspecified() && address.is_ipv6() && lacks_ipv6(&error) => {
+            Err(error)
+                if address.ip().is_unspecified() && address.is_ipv6() && lacks_ipv6(&error) =>
+            {
                 listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()))).map_err(failed)?
             }
             other => other.map_err(failed)?,
@@ -43,7 +45,11 @@ impl Listener {
     pub(crate) async fn accept(&self, serve: impl Fn(TcpStream)) -> io::Result<()> {
         let socket = tokio::net::TcpListener::from_std(self.socket.try_clone()?)?;
         loop {
-            match socket.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            match socket
+                .accept()
+                .await
+                .and_then(|(stream, _)| stream.into_std())
+            {
                 Ok(stream) => serve(stream),
                 Err(error) if belongs_to_one_connection(&error) => {}
                 Err(error) => {
@@ -56,7 +62,11 @@ impl Listener {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // A restart must not wait for connections of the previous run to fade.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() && address.ip().is_unspecified() {
@@ -77,6 +87,8 @@ fn lacks_ipv6(error: &io::Error) -> bool {
 fn belongs_to_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
     )
 }

@@ -42,11 +42,19 @@ impl Publisher {
 
 impl Router {
     /// Binds all listeners and opens the access log. Connections wait until [`Router::run`].
-    #[expect(clippy::unused_async, reason = "starting is asynchronous for callers, whatever it does today")]
+    #[expect(
+        clippy::unused_async,
+        reason = "starting is asynchronous for callers, whatever it does today"
+    )]
     pub async fn bind(config: RouterConfig) -> Result<Self, ProxyError> {
         let inference = Listener::bind(config.listen)?;
         let metrics = config.metrics_listen.map(Listener::bind).transpose()?;
-        Ok(Self { shared: Shared::new(&config)?, config, inference, metrics })
+        Ok(Self {
+            shared: Shared::new(&config)?,
+            config,
+            inference,
+            metrics,
+        })
     }
 
     /// Where inference requests are taken.

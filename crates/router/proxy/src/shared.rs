@@ -28,9 +28,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(config: &RouterConfig) -> Result<Arc<Self>, ProxyError> {
         let log = match &config.access_log {
-            Some((format, output)) => {
-                Some((*format, LogSink::open(output.clone()).map_err(ProxyError::AccessLog)?))
-            }
+            Some((format, output)) => Some((
+                *format,
+                LogSink::open(output.clone()).map_err(ProxyError::AccessLog)?,
+            )),
             None => None,
         };
         Ok(Arc::new(Self {

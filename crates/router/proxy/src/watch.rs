@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use futures::stream::{BoxStream, StreamExt, select};
 use futures::FutureExt;
+use futures::stream::{BoxStream, StreamExt, select};
 use k8s_openapi::api::core::v1::Pod;
 use kthena_api::model_route::ModelRoute;
 use kthena_api::model_server::ModelServer;
@@ -25,7 +25,10 @@ struct SeenPod(PodObject);
 
 impl Named for SeenPod {
     fn key(&self) -> ObjectKey {
-        ObjectKey::new(self.0.metadata.namespace.clone(), self.0.metadata.name.clone())
+        ObjectKey::new(
+            self.0.metadata.namespace.clone(),
+            self.0.metadata.name.clone(),
+        )
     }
 }
 
@@ -52,12 +55,16 @@ pub(crate) async fn follow(client: Client, shared: Arc<Shared>) {
         apply(&mut view, &mut synced, first);
         // A burst of events becomes one snapshot.
         for _ in 0..BATCH {
-            let Some(Some(event)) = events.next().now_or_never() else { break };
+            let Some(Some(event)) = events.next().now_or_never() else {
+                break;
+            };
             apply(&mut view, &mut synced, event);
         }
         let snapshot = view.snapshot();
         if !Arc::ptr_eq(&snapshot.routes, &shared.snapshot.load().routes) {
-            shared.metrics.retain_models(|model| snapshot.routes.known(model).is_some());
+            shared
+                .metrics
+                .retain_models(|model| snapshot.routes.known(model).is_some());
         }
         shared.snapshot.store(snapshot);
         if synced.routes && synced.servers && synced.pods && !shared.is_synced() {

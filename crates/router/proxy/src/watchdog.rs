@@ -17,13 +17,22 @@ pub(crate) struct Watchdog {
 
 impl Watchdog {
     pub(crate) fn new() -> Self {
-        Self { epoch: Instant::now(), deadline: AtomicU64::new(0), between_requests: AtomicBool::new(true) }
+        Self {
+            epoch: Instant::now(),
+            deadline: AtomicU64::new(0),
+            between_requests: AtomicBool::new(true),
+        }
     }
 
     /// The connection ends unless something happens in this time.
     pub(crate) fn arm(&self, after: Duration) {
         let deadline = self.epoch.elapsed().saturating_add(after);
-        self.deadline.store(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+        self.deadline.store(
+            u64::try_from(deadline.as_millis())
+                .unwrap_or(u64::MAX)
+                .max(1),
+            Ordering::Relaxed,
+        );
     }
 
     /// The connection may take its time.

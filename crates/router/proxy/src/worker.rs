@@ -52,8 +52,14 @@ impl Drop for Open {
 impl WorkerThread {
     /// Starts thread number `index`. It ends once it was [closed](Self::close) and its connections have ended, or
     /// when `cut` is cancelled.
-    pub(crate) fn start(index: usize, shared: Arc<Shared>, cut: CancellationToken) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    pub(crate) fn start(
+        index: usize,
+        shared: Arc<Shared>,
+        cut: CancellationToken,
+    ) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (queue, arrivals) = unbounded_channel();
         let open = Arc::new(AtomicUsize::new(0));
         let worker = Arc::new(Worker {
@@ -65,7 +71,11 @@ impl WorkerThread {
         let thread = std::thread::Builder::new()
             .name(format!("proxy-{index}"))
             .spawn(move || runtime.block_on(worker.run(arrivals, cut)))?;
-        Ok(Self { queue: Some(queue), open, thread })
+        Ok(Self {
+            queue: Some(queue),
+            open,
+            thread,
+        })
     }
 
     /// Connections that are open or on their way.
@@ -101,7 +111,11 @@ impl WorkerThread {
 }
 
 impl Worker {
-    async fn run(self: Arc<Self>, mut arrivals: UnboundedReceiver<(TcpStream, Service)>, cut: CancellationToken) {
+    async fn run(
+        self: Arc<Self>,
+        mut arrivals: UnboundedReceiver<(TcpStream, Service)>,
+        cut: CancellationToken,
+    ) {
         let serving = async {
             self.accept(&mut arrivals).await;
             self.finish().await;
@@ -135,18 +149,26 @@ impl Worker {
         while self.open.load(Ordering::Relaxed) > 0 {
             // A connection accepted a moment ago gets the chance to send its request.
             tokio::time::sleep(CLOSING_TICK).await;
-            self.end_connections(|watchdog| watchdog.is_between_requests() || watchdog.has_expired());
+            self.end_connections(|watchdog| {
+                watchdog.is_between_requests() || watchdog.has_expired()
+            });
         }
     }
 
     fn begin(self: &Arc<Self>, number: u64, stream: TcpStream, service: Service) {
         let open = Open(Arc::clone(&self.open));
-        let registered = stream.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
+        let registered = stream
+            .set_nonblocking(true)
+            .and_then(|()| tokio::net::TcpStream::from_std(stream));
         let Ok(stream) = registered else { return };
         let watchdog = Arc::new(Watchdog::new());
         let (own, worker) = (Arc::clone(&watchdog), Arc::clone(self));
         let task = tokio::spawn(async move {
-            let _entry = Entry { worker: Arc::clone(&worker), number, _open: open };
+            let _entry = Entry {
+                worker: Arc::clone(&worker),
+                number,
+                _open: open,
+            };
             connection::serve(stream, service, worker, own).await;
         });
         self.lock().insert(number, (watchdog, task.abort_handle()));
@@ -161,7 +183,9 @@ impl Worker {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, (Arc<Watchdog>, AbortHandle)>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

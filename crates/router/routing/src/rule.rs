@@ -47,8 +47,15 @@ pub enum Target {
 
 impl Target {
     fn of(namespace: &str, raw: &TargetModel) -> Self {
-        let named = |name: &Option<String>| name.as_deref().filter(|name| !name.is_empty()).map(str::to_owned);
-        match (named(&raw.model_server_name), named(&raw.external_model_provider_name)) {
+        let named = |name: &Option<String>| {
+            name.as_deref()
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+        };
+        match (
+            named(&raw.model_server_name),
+            named(&raw.external_model_provider_name),
+        ) {
             (Some(server), None) => Self::Server(format!("{namespace}/{server}").into()),
             (None, Some(provider)) => Self::Provider(format!("{namespace}/{provider}").into()),
             _ => Self::Malformed,
@@ -74,10 +81,16 @@ impl Rule {
         let headers = wanted.headers.iter().flatten();
         Self {
             name: raw.name.clone(),
-            headers: headers.map(|(name, text)| (name.to_ascii_lowercase(), TextMatch::compile(text))).collect(),
+            headers: headers
+                .map(|(name, text)| (name.to_ascii_lowercase(), TextMatch::compile(text)))
+                .collect(),
             uri: wanted.uri.as_ref().map(TextMatch::compile),
             model: wanted.body.as_ref().and_then(|body| body.model.clone()),
-            targets: raw.target_models.iter().map(|target| Target::of(namespace, target)).collect(),
+            targets: raw
+                .target_models
+                .iter()
+                .map(|target| Target::of(namespace, target))
+                .collect(),
             weights: Weights::of(&raw.target_models),
         }
     }
@@ -89,9 +102,14 @@ impl Rule {
 
     /// Whether all conditions hold.
     pub fn matches(&self, facts: &RouteFacts<'_>) -> bool {
-        self.model.as_deref().is_none_or(|model| model == facts.model)
+        self.model
+            .as_deref()
+            .is_none_or(|model| model == facts.model)
             && self.uri.as_ref().is_none_or(|uri| uri.matches(facts.path))
-            && self.headers.iter().all(|(name, text)| text.matches(facts.headers.first(name).unwrap_or_default()))
+            && self
+                .headers
+                .iter()
+                .all(|(name, text)| text.matches(facts.headers.first(name).unwrap_or_default()))
     }
 
     /// The target `draw` falls on, if it names exactly one object.

@@ -60,9 +60,24 @@ impl Route {
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
             version: Version::parse(meta.resource_version.as_deref().unwrap_or_default()),
             base: object.spec.model_name.as_ref().and_then(named),
-            adapters: object.spec.lora_adapters.iter().flatten().filter_map(named).collect(),
-            attached: object.spec.parent_refs.as_ref().is_some_and(|refs| !refs.is_empty()),
-            rules: object.spec.rules.iter().map(|rule| Rule::compile(namespace, rule)).collect(),
+            adapters: object
+                .spec
+                .lora_adapters
+                .iter()
+                .flatten()
+                .filter_map(named)
+                .collect(),
+            attached: object
+                .spec
+                .parent_refs
+                .as_ref()
+                .is_some_and(|refs| !refs.is_empty()),
+            rules: object
+                .spec
+                .rules
+                .iter()
+                .map(|rule| Rule::compile(namespace, rule))
+                .collect(),
         }
     }
 
@@ -91,14 +106,19 @@ impl Route {
         if self.attached {
             return None;
         }
-        let (position, rule) = self.rules.iter().enumerate().find(|(_, rule)| rule.matches(facts))?;
+        let (position, rule) = self
+            .rules
+            .iter()
+            .enumerate()
+            .find(|(_, rule)| rule.matches(facts))?;
         Some((position, rule.pick(draw)?))
     }
 }
 
 impl Version {
     fn parse(text: &str) -> Self {
-        text.parse().map_or_else(|_| Self::Text(text.to_owned()), Self::Number)
+        text.parse()
+            .map_or_else(|_| Self::Text(text.to_owned()), Self::Number)
     }
 }
 
@@ -108,11 +128,23 @@ impl RouteTable {
         let mut table = Self::default();
         for route in routes {
             if let Some(base) = &route.base {
-                table.base.entry(Arc::clone(base)).or_default().push(Arc::clone(route));
+                table
+                    .base
+                    .entry(Arc::clone(base))
+                    .or_default()
+                    .push(Arc::clone(route));
             }
             let mut seen = BTreeSet::new();
-            for adapter in route.adapters.iter().filter(|adapter| seen.insert(Arc::clone(adapter))) {
-                table.adapters.entry(Arc::clone(adapter)).or_default().push(Arc::clone(route));
+            for adapter in route
+                .adapters
+                .iter()
+                .filter(|adapter| seen.insert(Arc::clone(adapter)))
+            {
+                table
+                    .adapters
+                    .entry(Arc::clone(adapter))
+                    .or_default()
+                    .push(Arc::clone(route));
             }
         }
         for candidates in table.base.values_mut().chain(table.adapters.values_mut()) {
@@ -130,19 +162,30 @@ impl RouteTable {
         };
         candidates.iter().find_map(|route| {
             let (rule, target) = route.select(facts, draw)?;
-            Some(Selection { route, rule, target, adapter })
+            Some(Selection {
+                route,
+                rule,
+                target,
+                adapter,
+            })
         })
     }
 
     /// Whether some route names `model`, as base or as adapter. Returns the interned name.
     pub fn known(&self, model: &str) -> Option<&Arc<str>> {
         let base = self.base.get_key_value(model);
-        base.or_else(|| self.adapters.get_key_value(model)).map(|(name, _)| name)
+        base.or_else(|| self.adapters.get_key_value(model))
+            .map(|(name, _)| name)
     }
 
     /// Every model name, base or adapter, once, sorted bytewise.
     pub fn models(&self) -> Vec<&str> {
-        let names: BTreeSet<&str> = self.base.keys().chain(self.adapters.keys()).map(AsRef::as_ref).collect();
+        let names: BTreeSet<&str> = self
+            .base
+            .keys()
+            .chain(self.adapters.keys())
+            .map(AsRef::as_ref)
+            .collect();
         names.into_iter().collect()
     }
 }

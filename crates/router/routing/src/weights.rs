@@ -16,7 +16,10 @@ pub enum Weights {
 impl Weights {
     /// Reads the weights of `targets`. A negative weight, which admission refuses, counts as zero.
     pub fn of(targets: &[TargetModel]) -> Self {
-        let weighted = targets.iter().filter(|target| target.weight.is_some()).count();
+        let weighted = targets
+            .iter()
+            .filter(|target| target.weight.is_some())
+            .count();
         if weighted == 0 {
             return match u32::try_from(targets.len()) {
                 Ok(count) if count > 0 => Self::Equal(count),
@@ -30,12 +33,19 @@ impl Weights {
         let sums: Vec<u32> = targets
             .iter()
             .map(|target| {
-                let weight = target.weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(0);
+                let weight = target
+                    .weight
+                    .and_then(|weight| u32::try_from(weight).ok())
+                    .unwrap_or(0);
                 total = total.saturating_add(weight);
                 total
             })
             .collect();
-        if total == 0 { Self::Undrawable } else { Self::Proportional(sums) }
+        if total == 0 {
+            Self::Undrawable
+        } else {
+            Self::Proportional(sums)
+        }
     }
 
     /// Index of the target that `draw`, uniform over all 64 bits, falls on. A target of weight zero is never drawn.

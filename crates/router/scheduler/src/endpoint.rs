@@ -39,7 +39,10 @@ pub struct InFlight(Arc<Endpoint>);
 impl Endpoint {
     /// An idle endpoint.
     pub fn new(pod: PodIdentity) -> Self {
-        Self { pod, in_flight: AtomicU32::new(0) }
+        Self {
+            pod,
+            in_flight: AtomicU32::new(0),
+        }
     }
 
     /// The pod.

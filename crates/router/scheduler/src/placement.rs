@@ -37,7 +37,12 @@ impl Profile {
     }
 
     /// The best candidates in order.
-    pub fn place(&self, request: &RequestFacts<'_>, candidates: &[Candidate], rng: &mut Rng) -> Placement {
+    pub fn place(
+        &self,
+        request: &RequestFacts<'_>,
+        candidates: &[Candidate],
+        rng: &mut Rng,
+    ) -> Placement {
         MARKS.with_borrow_mut(|marks| {
             marks.total.clear();
             marks.total.resize(candidates.len(), Score::default());
@@ -56,7 +61,13 @@ impl Profile {
 
 impl std::fmt::Debug for Profile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.scorers.iter().map(|(scorer, weight)| (scorer.name(), weight))).finish()
+        f.debug_list()
+            .entries(
+                self.scorers
+                    .iter()
+                    .map(|(scorer, weight)| (scorer.name(), weight)),
+            )
+            .finish()
     }
 }
 

@@ -75,7 +75,8 @@ pub struct PodFacts {
 impl PodObject {
     /// Whether the pod may take requests: not being deleted, running, and its `Ready` condition true.
     pub fn is_ready(&self) -> bool {
-        let ready = |condition: &PodCondition| condition.kind == "Ready" && condition.status == "True";
+        let ready =
+            |condition: &PodCondition| condition.kind == "Ready" && condition.status == "True";
         self.metadata.deletion_timestamp.is_none()
             && self.status.phase == "Running"
             && self.status.conditions.iter().flatten().any(ready)

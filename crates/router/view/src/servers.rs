@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kthena_api::duration::GoDuration;
-use kthena_api::model_server::{InferenceEngine, ModelServer, ModelServerSpec, PdGroup, TrafficPolicy};
+use kthena_api::model_server::{
+    InferenceEngine, ModelServer, ModelServerSpec, PdGroup, TrafficPolicy,
+};
 use kthena_router_scheduler::{Candidate, Endpoint};
 
 /// A `ModelServer` with its pods.
@@ -79,7 +81,11 @@ impl ServerView {
         let policy = spec.traffic_policy.as_ref();
         Self {
             key,
-            model: spec.model.as_deref().filter(|model| !model.is_empty()).map(Arc::from),
+            model: spec
+                .model
+                .as_deref()
+                .filter(|model| !model.is_empty())
+                .map(Arc::from),
             engine: spec.inference_engine,
             timeout: policy.and_then(|policy| positive(policy.timeout)),
             attempts: policy.and_then(attempts),
@@ -99,40 +105,63 @@ impl ServerView {
     pub fn size(&self) -> usize {
         match &self.members {
             Members::Aggregated(all) => all.len(),
-            Members::Disaggregated { groups, .. } => {
-                groups.values().map(|group| group.prefill.len() + group.decode.len()).sum()
-            }
+            Members::Disaggregated { groups, .. } => groups
+                .values()
+                .map(|group| group.prefill.len() + group.decode.len())
+                .sum(),
         }
     }
 }
 
 /// Whether `server` selects a pod of its namespace with these labels. A server without labels selects nothing.
 pub(crate) fn selects(server: &ModelServer, labels: &BTreeMap<String, String>) -> bool {
-    server.spec.workload_selector.as_ref().is_some_and(|selector| carries(labels, &selector.match_labels))
+    server
+        .spec
+        .workload_selector
+        .as_ref()
+        .is_some_and(|selector| carries(labels, &selector.match_labels))
 }
 
 /// Whether `labels` has all of `wanted`; an empty wish is not met by anything.
 fn carries(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
-    !wanted.is_empty() && wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+    !wanted.is_empty()
+        && wanted
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
 }
 
 fn positive(duration: Option<GoDuration>) -> Option<Duration> {
-    duration.and_then(GoDuration::to_std).filter(|duration| !duration.is_zero())
+    duration
+        .and_then(GoDuration::to_std)
+        .filter(|duration| !duration.is_zero())
 }
 
 fn attempts(policy: &TrafficPolicy) -> Option<Attempts> {
     let retry = policy.retry.as_ref()?;
-    let interval = retry.retry_interval.map_or(RETRY_INTERVAL, |interval| interval.to_std().unwrap_or_default());
-    Some(Attempts { retries: retry.attempts.and_then(|count| u32::try_from(count).ok()).unwrap_or(0), interval })
+    let interval = retry.retry_interval.map_or(RETRY_INTERVAL, |interval| {
+        interval.to_std().unwrap_or_default()
+    });
+    Some(Attempts {
+        retries: retry
+            .attempts
+            .and_then(|count| u32::try_from(count).ok())
+            .unwrap_or(0),
+        interval,
+    })
 }
 
 fn members<'p>(spec: &ModelServerSpec, pods: impl Iterator<Item = &'p ReadyPod>) -> Members {
     let selector = spec.workload_selector.as_ref();
-    let port = u16::try_from(spec.workload_port.port).ok().filter(|port| *port > 0);
+    let port = u16::try_from(spec.workload_port.port)
+        .ok()
+        .filter(|port| *port > 0);
     let selected = pods.filter_map(|pod| {
         let wanted = &selector?.match_labels;
         let address = SocketAddr::new(pod.address?, port?);
-        let candidate = Candidate { endpoint: Arc::clone(&pod.endpoint), address };
+        let candidate = Candidate {
+            endpoint: Arc::clone(&pod.endpoint),
+            address,
+        };
         carries(&pod.labels, wanted).then_some((pod, candidate))
     });
     match selector.and_then(|selector| selector.pd_group.as_ref()) {
@@ -141,16 +170,33 @@ fn members<'p>(spec: &ModelServerSpec, pods: impl Iterator<Item = &'p ReadyPod>)
     }
 }
 
-fn disaggregated<'p>(pd: &PdGroup, selected: impl Iterator<Item = (&'p ReadyPod, Candidate)>) -> Members {
+fn disaggregated<'p>(
+    pd: &PdGroup,
+    selected: impl Iterator<Item = (&'p ReadyPod, Candidate)>,
+) -> Members {
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     let mut decode = Vec::new();
     for (pod, candidate) in selected {
-        let Some(group) = pod.labels.get(&pd.group_key).filter(|value| !value.is_empty()) else { continue };
+        let Some(group) = pod
+            .labels
+            .get(&pd.group_key)
+            .filter(|value| !value.is_empty())
+        else {
+            continue;
+        };
         if carries(&pod.labels, &pd.decode_labels) {
             decode.push(candidate.clone());
-            groups.entry(group.clone()).or_default().decode.push(candidate);
+            groups
+                .entry(group.clone())
+                .or_default()
+                .decode
+                .push(candidate);
         } else if carries(&pod.labels, &pd.prefill_labels) {
-            groups.entry(group.clone()).or_default().prefill.push(candidate);
+            groups
+                .entry(group.clone())
+                .or_default()
+                .prefill
+                .push(candidate);
         }
     }
     Members::Disaggregated { decode, groups }

@@ -37,13 +37,19 @@ impl View {
 
     /// A route is gone.
     pub fn delete_route(&mut self, namespace: &str, name: &str) {
-        self.routes_stale |= self.routes.remove(format!("{namespace}/{name}").as_str()).is_some();
+        self.routes_stale |= self
+            .routes
+            .remove(format!("{namespace}/{name}").as_str())
+            .is_some();
     }
 
     /// A model server was created or changed.
     pub fn apply_server(&mut self, server: Arc<ModelServer>) {
         let meta = &server.metadata;
-        let key = key_of(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+        let key = key_of(
+            meta.namespace.as_deref().unwrap_or_default(),
+            meta.name.as_deref().unwrap_or_default(),
+        );
         self.stale_servers.insert(key.clone());
         self.servers.insert(key, server);
     }
@@ -110,7 +116,11 @@ impl View {
                 continue;
             };
             let from = (Arc::clone(&key.0), Arc::from(""));
-            let neighbours = self.pods.range(from..).take_while(|(pod, _)| pod.0 == key.0).map(|(_, pod)| pod);
+            let neighbours = self
+                .pods
+                .range(from..)
+                .take_while(|(pod, _)| pod.0 == key.0)
+                .map(|(_, pod)| pod);
             let view = ServerView::build(Arc::clone(&name), server, neighbours);
             next.servers.insert(name, Arc::new(view));
         }
@@ -119,7 +129,9 @@ impl View {
 
     fn remove_pod(&mut self, namespace: &str, name: &str, uid: Option<&str>) {
         let key = key_of(namespace, name);
-        let Entry::Occupied(entry) = self.pods.entry(key.clone()) else { return };
+        let Entry::Occupied(entry) = self.pods.entry(key.clone()) else {
+            return;
+        };
         if uid.is_some_and(|uid| !uid.is_empty() && uid != &*entry.get().endpoint.pod().uid) {
             return;
         }
@@ -145,13 +157,22 @@ fn key_of(namespace: &str, name: &str) -> Key {
 }
 
 fn is_same(known: &ReadyPod, pod: &PodFacts) -> bool {
-    *known.endpoint.pod().uid == *pod.uid && known.address == pod.address && known.labels == pod.labels
+    *known.endpoint.pod().uid == *pod.uid
+        && known.address == pod.address
+        && known.labels == pod.labels
 }
 
 fn admitted(pod: PodFacts) -> ReadyPod {
-    let identity =
-        PodIdentity { namespace: pod.namespace.into(), name: pod.name.into(), uid: pod.uid.into() };
-    ReadyPod { labels: pod.labels, address: pod.address, endpoint: Arc::new(Endpoint::new(identity)) }
+    let identity = PodIdentity {
+        namespace: pod.namespace.into(),
+        name: pod.name.into(),
+        uid: pod.uid.into(),
+    };
+    ReadyPod {
+        labels: pod.labels,
+        address: pod.address,
+        endpoint: Arc::new(Endpoint::new(identity)),
+    }
 }
 
 #[cfg(test)]

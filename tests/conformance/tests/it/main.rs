@@ -6,8 +6,10 @@
     reason = "a test fails by panicking, in its helpers as well"
 )]
 
+mod clients;
 mod definitions;
 mod embedded;
+mod kubectl;
 mod real;
 
 use std::path::Path;

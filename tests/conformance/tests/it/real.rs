@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use crate::{agrees, definitions, runtime};
 
 /// The shared server, with our definitions installed.
-async fn server() -> &'static Server {
+pub(crate) async fn server() -> &'static Server {
     static SERVER: OnceCell<Server> = OnceCell::const_new();
     let server = SERVER.get_or_init(|| async {
         let plane = ControlPlane::shared(&[Part::ControllerManager])
@@ -25,6 +25,16 @@ async fn server() -> &'static Server {
         }
     });
     server.await
+}
+
+/// The path of its kubeconfig.
+pub(crate) async fn kubeconfig() -> PathBuf {
+    server().await;
+    ControlPlane::shared(&[Part::ControllerManager])
+        .await
+        .unwrap()
+        .kubeconfig()
+        .to_path_buf()
 }
 
 #[rstest]

@@ -271,7 +271,7 @@ fn a_rollout_that_does_not_move_times_out() {
     let mut stuck = (*first).clone();
     let set = shown(&made(&first, &[]), 1, 1, 0, "2026-01-01T00:00:00Z");
     let moving = planned(&first, &[Arc::clone(&set)]);
-    assert_eq!(moving.again_in, Some(std::time::Duration::from_secs(60)));
+    assert_eq!(moving.again_in, Some(std::time::Duration::from_mins(1)));
     stuck.status = moving.status;
 
     let later = "2026-01-01T01:01:01Z".parse().unwrap();

@@ -165,7 +165,7 @@ fn after(slices: Vec<Arc<EndpointSlice>>, actions: Vec<SliceAction>) -> Vec<Arc<
                 slices.push(Arc::new(*slice));
             }
             SliceAction::Delete(name, _) => {
-                slices.retain(|known| known.metadata.name != Some(name.clone()))
+                slices.retain(|known| known.metadata.name != Some(name.clone()));
             }
         }
     }

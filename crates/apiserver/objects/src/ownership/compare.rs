@@ -123,6 +123,10 @@ impl Comparison {
         new: Option<&Value>,
         path: &mut Vec<String>,
     ) {
+        // Most of an object does not change; what is equal has no differences below it.
+        if old == new {
+            return;
+        }
         let is_map = |value: Option<&Value>| value.is_none_or(Value::is_object);
         let is_list = |value: Option<&Value>| value.is_none_or(Value::is_array);
         let filled = |value: Option<&Value>| match value {

@@ -67,7 +67,7 @@ impl<'a> Shape<'a> {
             // Not declared: metadata as a whole can never be removed.
             Self::Root(..) if name == "metadata" => (Self::Metadata, false),
             Self::Root(Some(schema), origin) | Self::Of(schema, origin) => {
-                let declared = schema.properties().any(|(property, _)| property == name);
+                let declared = declares(schema, name);
                 let below = schema
                     .field(name)
                     .map_or(Self::Unknown, |below| Self::Of(below, origin));
@@ -123,8 +123,8 @@ impl<'a> Shape<'a> {
             Self::Root(Some(schema), Origin::Builtin) | Self::Of(schema, Origin::Builtin) => {
                 let is_empty =
                     |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);
-                let field = schema.properties().find(|(property, _)| *property == name);
-                field.is_some_and(|(_, below)| below.default_value().is_some_and(is_empty))
+                let below = schema.field(name).filter(|_| declares(schema, name));
+                below.is_some_and(|below| below.default_value().is_some_and(is_empty))
                     || schema.required().any(|required| required == name)
             }
             _ => false,
@@ -171,6 +171,15 @@ impl<'a> Shape<'a> {
             Self::Of(schema, _) => schema.item()?.field(key)?.default_value().cloned(),
             _ => None,
         }
+    }
+}
+
+/// True if `schema` names the member itself.
+fn declares(schema: &Schema, name: &str) -> bool {
+    match schema.additional() {
+        None => schema.field(name).is_some(),
+        // Both at once are rare, so the names are only searched here.
+        Some(_) => schema.properties().any(|(property, _)| property == name),
     }
 }
 

@@ -43,11 +43,19 @@ pub(crate) fn body(call: &Call) -> Result<Decoded, ApiError> {
         "application/json" | "" => decode::json(&call.body),
         "application/yaml" | "application/x-yaml" | "text/yaml" => decode::yaml(&call.body),
         "application/vnd.kubernetes.protobuf" => {
-            let value = protobuf::decode(&call.body).map_err(|error| ApiError::bad_request(error.to_string()))?;
-            return Ok(Decoded { value, duplicates: Vec::new() });
+            let value = protobuf::decode(&call.body)
+                .map_err(|error| ApiError::bad_request(error.to_string()))?;
+            return Ok(Decoded {
+                value,
+                duplicates: Vec::new(),
+            });
         }
         _ => {
-            let accepted = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+            let accepted = [
+                "application/json",
+                "application/yaml",
+                "application/vnd.kubernetes.protobuf",
+            ];
             return Err(ApiError::UnsupportedMediaType {
                 accepted: accepted.map(ToOwned::to_owned).to_vec(),
             });

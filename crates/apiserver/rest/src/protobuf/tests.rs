@@ -20,7 +20,10 @@ fn every_message_that_is_referred_to_is_there() {
     assert!(messages.contains_key("core/v1.Pod"));
 
     for Row(_, json, kind, _) in messages.values().flatten() {
-        assert!(kind.len() == 1 || messages.contains_key(kind), "{json}: {kind}");
+        assert!(
+            kind.len() == 1 || messages.contains_key(kind),
+            "{json}: {kind}"
+        );
     }
 }
 
@@ -65,5 +68,8 @@ fn any_cut_of_a_body_is_an_error_or_an_object_but_no_panic() {
         let _ = decode(&whole[..end]);
     }
     assert!(matches!(decode(b"{}"), Err(ProtobufError::Magic)));
-    assert!(matches!(decode(&body("v1", "Nothing", b"")), Err(ProtobufError::UnknownKind { .. })));
+    assert!(matches!(
+        decode(&body("v1", "Nothing", b"")),
+        Err(ProtobufError::UnknownKind { .. })
+    ));
 }

@@ -180,3 +180,71 @@ async fn a_second_server_on_the_same_folder_is_refused() {
     );
     first.shutdown().await;
 }
+
+/// A small file system in memory, which only root can mount.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(folder.path())
+            .stderr(Stdio::null())
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then_some(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_writes_and_shows_none_of_them() {
+    let Some(disk) = SmallDisk::mount("8m") else {
+        println!("skipped: mounting a small file system needs root");
+        return;
+    };
+    let server = open(disk.0.path()).await;
+    let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
+    let mut kept = Vec::new();
+    let mut refused = None;
+    for number in 0..200 {
+        let mut large = map(&format!("m{number}"));
+        large
+            .data
+            .get_or_insert_default()
+            .insert("text".into(), "x".repeat(200 << 10));
+        match maps.create(&PostParams::default(), &large).await {
+            Ok(made) => kept.push(made.name_any()),
+            Err(error) => {
+                refused = Some((large.name_any(), error));
+                break;
+            }
+        }
+    }
+
+    let (name, error) = refused.unwrap();
+    assert!(
+        matches!(&error, kube::Error::Api(status) if status.code == 500),
+        "{error}"
+    );
+    assert!(maps.get_opt(&name).await.unwrap().is_none());
+    assert!(!kept.is_empty());
+    server.shutdown().await;
+    drop((maps, server));
+    let server = open(disk.0.path()).await;
+    let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
+    for name in kept {
+        assert!(
+            maps.get_opt(&name).await.unwrap().is_some(),
+            "{name} is lost"
+        );
+    }
+    server.shutdown().await;
+}

@@ -322,3 +322,88 @@ spec:
     test.fails(&["get", "widgets"], "").await;
     test.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_of_typed_clients_work_too() {
+    let test = TestServer::start().await;
+
+    test.ok(&["create", "namespace", "team"]).await;
+    test.ok(&[
+        "create",
+        "secret",
+        "generic",
+        "key",
+        "--from-literal=token=abc",
+    ])
+    .await;
+    let token = test
+        .ok(&["get", "secret", "key", "-o", "jsonpath={.data.token}"])
+        .await;
+    assert_eq!(token, "YWJj");
+    test.ok(&[
+        "create",
+        "deployment",
+        "web",
+        "--image=nginx:1.27",
+        "--replicas=3",
+        "--port=80",
+    ])
+    .await;
+    let port =
+        "jsonpath={.spec.replicas} {.spec.template.spec.containers[0].ports[0].containerPort}";
+    assert_eq!(
+        test.ok(&["get", "deployment", "web", "-o", port]).await,
+        "3 80"
+    );
+    test.ok(&["expose", "deployment", "web", "--port=80"]).await;
+    test.ok(&["create", "service", "clusterip", "other", "--tcp=5678:8080"])
+        .await;
+    let target = "jsonpath={.spec.ports[0].targetPort}";
+    assert_eq!(
+        test.ok(&["get", "service", "other", "-o", target]).await,
+        "8080"
+    );
+    test.ok(&["run", "one", "--image=nginx:1.27"]).await;
+    test.ok(&["create", "serviceaccount", "robot"]).await;
+    test.ok(&["set", "image", "deployment/web", "nginx=nginx:1.28"])
+        .await;
+    test.ok(&[
+        "delete",
+        "deployment,service",
+        "--all",
+        "--cascade=foreground",
+    ])
+    .await;
+    test.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_are_one_store_under_two_groups() {
+    let test = TestServer::start().await;
+    let event = "
+apiVersion: events.k8s.io/v1
+kind: Event
+metadata: {name: e}
+eventTime: 2026-01-01T00:00:00.000000Z
+reportingController: tester
+reportingInstance: here
+action: Look
+reason: Seen
+type: Normal
+note: something was seen
+regarding: {apiVersion: v1, kind: Pod, name: p, namespace: default}
+";
+    test.ok_with(&["create", "-f", "-"], event).await;
+
+    let shown = test
+        .ok(&["get", "--raw", "/api/v1/namespaces/default/events/e"])
+        .await;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["message"], "something was seen");
+    assert_eq!(shown["involvedObject"]["name"], "p");
+    let listed = test
+        .ok(&["get", "events", "--field-selector", "involvedObject.name=p"])
+        .await;
+    assert!(listed.contains("Seen"), "{listed}");
+    test.stop().await;
+}

@@ -31,7 +31,7 @@ fn names(keys: &[ObjectKey]) -> Vec<&str> {
 }
 
 #[test]
-fn a_pod_wakes_its_serving_once_per_visible_change() {
+fn r29_a_pod_only_names_its_serving_once_per_visible_change() {
     let mut caches = Caches::default();
     let mut apply = |pod| names(&caches.pods.apply(&Change::Applied(pod))).join(",");
 

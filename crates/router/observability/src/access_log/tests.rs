@@ -28,7 +28,10 @@ fn full() -> Record {
         method: "POST".to_owned(),
         path: "/v1/chat/completions".to_owned(),
         status: 503,
-        error: Some(LogError { kind: "proxy", message: "request to all pods failed".to_owned() }),
+        error: Some(LogError {
+            kind: "proxy",
+            message: "request to all pods failed".to_owned(),
+        }),
         model: "m".to_owned(),
         route: Some("ns/r".into()),
         server: Some("ns/s".into()),
@@ -37,7 +40,10 @@ fn full() -> Record {
         upstream_status: 502,
         attempts: 2,
         input_tokens: 10,
-        usage: Some(Usage { prompt: 9, completion: 4 }),
+        usage: Some(Usage {
+            prompt: 9,
+            completion: 4,
+        }),
         total: Duration::from_micros(15_900),
         request_phase: Duration::from_millis(1),
         upstream_phase: Duration::from_millis(12),
@@ -73,11 +79,17 @@ fn lines() {
 #[case::equals("a=b", "\"a=b\"")]
 #[case::letters_of_other_scripts("modèle-模型", "modèle-模型")]
 fn a_value_cannot_forge_another(#[case] model: &str, #[case] expected: &str) {
-    let record = Record { model: model.to_owned(), ..bare() };
+    let record = Record {
+        model: model.to_owned(),
+        ..bare()
+    };
 
     let text = line(&record, LogFormat::Text);
 
-    assert!(text.contains(&format!(" model_name={expected} request_id=")), "{text}");
+    assert!(
+        text.contains(&format!(" model_name={expected} request_id=")),
+        "{text}"
+    );
     assert_eq!(text.matches('\n').count(), 1);
 }
 

@@ -22,8 +22,17 @@ fn lines_arrive_whole_in_order_and_all_of_them() {
 
     let text = std::fs::read_to_string(path).unwrap();
     for writer in writers {
-        let own: Vec<String> = text.lines().filter(|line| line.starts_with(&format!("{writer} "))).map(str::to_owned).collect();
-        assert_eq!(own, (0..500).map(|number| format!("{writer} {number}")).collect::<Vec<_>>());
+        let own: Vec<String> = text
+            .lines()
+            .filter(|line| line.starts_with(&format!("{writer} ")))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(
+            own,
+            (0..500)
+                .map(|number| format!("{writer} {number}"))
+                .collect::<Vec<_>>()
+        );
     }
 }
 

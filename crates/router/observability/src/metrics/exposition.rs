@@ -12,16 +12,29 @@ use crate::process_stats;
 type Cells = BTreeMap<CellKey, Arc<Cell>>;
 
 pub(super) fn render(metrics: &Metrics) -> String {
-    let cells: Cells = read(&metrics.cells).iter().map(|(key, cell)| (key.clone(), Arc::clone(cell))).collect();
+    let cells: Cells = read(&metrics.cells)
+        .iter()
+        .map(|(key, cell)| (key.clone(), Arc::clone(cell)))
+        .collect();
     let mut out = String::with_capacity(4096);
-    head(&mut out, "active_requests", "gauge", "Requests inside the router.");
+    head(
+        &mut out,
+        "active_requests",
+        "gauge",
+        "Requests inside the router.",
+    );
     let _ = writeln!(out, "kthena_router_active_requests {}", metrics.active());
     downstream(&mut out, metrics);
     upstream(&mut out, &cells);
     requests(&mut out, &cells);
     durations(&mut out, &cells);
     tokens(&mut out, &cells);
-    head(&mut out, "access_log_dropped_total", "counter", "Access-log lines that were not written.");
+    head(
+        &mut out,
+        "access_log_dropped_total",
+        "counter",
+        "Access-log lines that were not written.",
+    );
     let dropped = metrics.log_dropped.load(Ordering::Relaxed);
     let _ = writeln!(out, "kthena_router_access_log_dropped_total {dropped}");
     process_stats::write(&mut out);
@@ -29,7 +42,10 @@ pub(super) fn render(metrics: &Metrics) -> String {
 }
 
 fn head(out: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(out, "# HELP kthena_router_{name} {help}\n# TYPE kthena_router_{name} {kind}");
+    let _ = writeln!(
+        out,
+        "# HELP kthena_router_{name} {help}\n# TYPE kthena_router_{name} {kind}"
+    );
 }
 
 fn downstream(out: &mut String, metrics: &Metrics) {
@@ -40,10 +56,18 @@ fn downstream(out: &mut String, metrics: &Metrics) {
     if models.is_empty() {
         return;
     }
-    head(out, "active_downstream_requests", "gauge", "Requests of clients being served.");
+    head(
+        out,
+        "active_downstream_requests",
+        "gauge",
+        "Requests of clients being served.",
+    );
     for (model, value) in models {
         let model = escaped(&model);
-        let _ = writeln!(out, "kthena_router_active_downstream_requests{{model=\"{model}\"}} {value}");
+        let _ = writeln!(
+            out,
+            "kthena_router_active_downstream_requests{{model=\"{model}\"}} {value}"
+        );
     }
 }
 
@@ -57,7 +81,12 @@ fn upstream(out: &mut String, cells: &Cells) {
     if sums.is_empty() {
         return;
     }
-    head(out, "active_upstream_requests", "gauge", "Attempts being worked on by backends.");
+    head(
+        out,
+        "active_upstream_requests",
+        "gauge",
+        "Attempts being worked on by backends.",
+    );
     for (destination, value) in sums {
         let server = escaped(&destination.backend);
         let labels = destination_labels(Some(destination));
@@ -75,7 +104,11 @@ fn requests(out: &mut String, cells: &Cells) {
     head(out, "requests_total", "counter", "Finished requests.");
     for (key, cell) in cells {
         for end in ends(cell) {
-            let count: u64 = end.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum();
+            let count: u64 = end
+                .buckets
+                .iter()
+                .map(|bucket| bucket.load(Ordering::Relaxed))
+                .sum();
             let labels = key_labels(key);
             let (status, error) = (end.status, end.error_type);
             let destination = destination_labels(key.destination.as_ref());
@@ -91,7 +124,12 @@ fn durations(out: &mut String, cells: &Cells) {
     if cells.is_empty() {
         return;
     }
-    head(out, "request_duration_seconds", "histogram", "Time from the read body to the end of the answer.");
+    head(
+        out,
+        "request_duration_seconds",
+        "histogram",
+        "Time from the read body to the end of the answer.",
+    );
     for (key, cell) in cells {
         let mut by_status: BTreeMap<u16, Vec<Arc<End>>> = BTreeMap::new();
         for end in ends(cell) {
@@ -108,28 +146,53 @@ fn histogram(out: &mut String, key: &CellKey, status: u16, ends: &[Arc<End>]) {
     let labels = format!("{},status_code=\"{status}\",{destination}", key_labels(key));
     let mut running = 0_u64;
     for bucket in 0..=BOUNDS.len() {
-        running += ends.iter().map(|end| end.buckets[bucket].load(Ordering::Relaxed)).sum::<u64>();
-        let bound = BOUNDS.get(bucket).map_or_else(|| "+Inf".to_owned(), ToString::to_string);
+        running += ends
+            .iter()
+            .map(|end| end.buckets[bucket].load(Ordering::Relaxed))
+            .sum::<u64>();
+        let bound = BOUNDS
+            .get(bucket)
+            .map_or_else(|| "+Inf".to_owned(), ToString::to_string);
         let _ = writeln!(
             out,
             "kthena_router_request_duration_seconds_bucket{{{labels},le=\"{bound}\"}} {running}"
         );
     }
-    let nanos: u64 = ends.iter().map(|end| end.nanos.load(Ordering::Relaxed)).sum();
+    let nanos: u64 = ends
+        .iter()
+        .map(|end| end.nanos.load(Ordering::Relaxed))
+        .sum();
     let seconds = std::time::Duration::from_nanos(nanos).as_secs_f64();
-    let _ = writeln!(out, "kthena_router_request_duration_seconds_sum{{{labels}}} {seconds}");
-    let _ = writeln!(out, "kthena_router_request_duration_seconds_count{{{labels}}} {running}");
+    let _ = writeln!(
+        out,
+        "kthena_router_request_duration_seconds_sum{{{labels}}} {seconds}"
+    );
+    let _ = writeln!(
+        out,
+        "kthena_router_request_duration_seconds_count{{{labels}}} {running}"
+    );
 }
 
 fn tokens(out: &mut String, cells: &Cells) {
     let counts = |cell: &Cell| {
-        [("input", &cell.input_tokens), ("output", &cell.output_tokens)]
-            .map(|(kind, count)| (kind, count.load(Ordering::Relaxed)))
+        [
+            ("input", &cell.input_tokens),
+            ("output", &cell.output_tokens),
+        ]
+        .map(|(kind, count)| (kind, count.load(Ordering::Relaxed)))
     };
-    if !cells.values().any(|cell| counts(cell).iter().any(|(_, count)| *count > 0)) {
+    if !cells
+        .values()
+        .any(|cell| counts(cell).iter().any(|(_, count)| *count > 0))
+    {
         return;
     }
-    head(out, "tokens_total", "counter", "Tokens of prompts, estimated, and of answers, as engines report them.");
+    head(
+        out,
+        "tokens_total",
+        "counter",
+        "Tokens of prompts, estimated, and of answers, as engines report them.",
+    );
     for (key, cell) in cells {
         for (kind, count) in counts(cell).into_iter().filter(|(_, count)| *count > 0) {
             let destination = destination_labels(key.destination.as_ref());
@@ -153,14 +216,29 @@ fn key_labels(key: &CellKey) -> String {
 }
 
 fn destination_labels(destination: Option<&Destination>) -> String {
-    let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { escaped(text) };
+    let or_none = |text: &str| {
+        if text.is_empty() {
+            "none".to_owned()
+        } else {
+            escaped(text)
+        }
+    };
     let [route, kind, backend, model] = match destination {
-        Some(to) => [or_none(&to.route), to.kind.label().to_owned(), or_none(&to.backend), or_none(&to.upstream_model)],
+        Some(to) => [
+            or_none(&to.route),
+            to.kind.label().to_owned(),
+            or_none(&to.backend),
+            or_none(&to.upstream_model),
+        ],
         None => ["none", "unresolved", "none", "none"].map(str::to_owned),
     };
-    format!("model_route=\"{route}\",backend_type=\"{kind}\",backend_name=\"{backend}\",upstream_model=\"{model}\"")
+    format!(
+        "model_route=\"{route}\",backend_type=\"{kind}\",backend_name=\"{backend}\",upstream_model=\"{model}\""
+    )
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }

@@ -3,21 +3,29 @@ use crate::labels::BackendKind;
 use crate::usage::Usage;
 
 fn destination() -> Destination {
-    Destination { route: "ns/r".into(), kind: BackendKind::ModelServer, backend: "ns/s".into(), upstream_model: "u".into() }
+    Destination {
+        route: "ns/r".into(),
+        kind: BackendKind::ModelServer,
+        backend: "ns/s".into(),
+        upstream_model: "u".into(),
+    }
 }
 
 fn record(status: u16) -> Record {
     Record {
         status,
         input_tokens: 8,
-        usage: Some(Usage { prompt: 9, completion: 4 }),
+        usage: Some(Usage {
+            prompt: 9,
+            completion: 4,
+        }),
         ..Record::new(std::time::UNIX_EPOCH)
     }
 }
 
 fn own_families(metrics: &Metrics) -> String {
     let text = metrics.render();
-    text.lines().filter(|line| line.contains("kthena_router_")).map(|line| format!("{line}\n")).collect()
+    text.split_inclusive('\n').filter(|line| line.contains("kthena_router_")).collect()
 }
 
 #[test]
@@ -26,8 +34,16 @@ fn the_exposition() {
     let model: Arc<str> = "m\"x".into();
     let cell = metrics.cell(&model, "/v1/completions", Some(&destination()));
     cell.finish(&record(200), None, Duration::from_millis(30));
-    cell.finish(&record(200), Some("response_forwarding"), Duration::from_secs(100));
-    metrics.cell(&UNKNOWN_MODEL.into(), "other", None).finish(&record(404), Some("route_not_found"), Duration::ZERO);
+    cell.finish(
+        &record(200),
+        Some("response_forwarding"),
+        Duration::from_secs(100),
+    );
+    metrics.cell(&UNKNOWN_MODEL.into(), "other", None).finish(
+        &record(404),
+        Some("route_not_found"),
+        Duration::ZERO,
+    );
     let _held = (metrics.enter(), metrics.downstream(&model), cell.upstream());
 
     insta::assert_snapshot!(own_families(&metrics));
@@ -38,18 +54,30 @@ fn gauges_return_when_their_guards_drop() {
     let metrics = Metrics::default();
     let cell = metrics.cell(&"m".into(), "other", Some(&destination()));
     let held = (metrics.enter(), metrics.downstream("m"), cell.upstream());
-    assert_eq!((metrics.active(), cell.upstream.load(Ordering::Relaxed)), (1, 1));
+    assert_eq!(
+        (metrics.active(), cell.upstream.load(Ordering::Relaxed)),
+        (1, 1)
+    );
 
     drop(held);
 
-    assert_eq!((metrics.active(), cell.upstream.load(Ordering::Relaxed)), (0, 0));
-    assert!(metrics.render().contains("active_downstream_requests{model=\"m\"} 0"));
+    assert_eq!(
+        (metrics.active(), cell.upstream.load(Ordering::Relaxed)),
+        (0, 0)
+    );
+    assert!(
+        metrics
+            .render()
+            .contains("active_downstream_requests{model=\"m\"} 0")
+    );
 }
 
 #[test]
 fn series_of_a_model_leave_with_its_last_route_once_nothing_runs() {
     let metrics = Metrics::default();
-    metrics.cell(&"m".into(), "other", None).finish(&record(200), None, Duration::ZERO);
+    metrics
+        .cell(&"m".into(), "other", None)
+        .finish(&record(200), None, Duration::ZERO);
     let running = metrics.downstream("m");
 
     metrics.retain_models(|_| false);
@@ -64,8 +92,19 @@ fn series_of_a_model_leave_with_its_last_route_once_nothing_runs() {
 fn figures_of_the_process_are_there() {
     let text = Metrics::default().render();
 
-    for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"] {
-        let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
-        assert!(line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() >= 0.0, "{line}");
+    for name in [
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "process_start_time_seconds",
+    ] {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} ")))
+            .unwrap();
+        assert!(
+            line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() >= 0.0,
+            "{line}"
+        );
     }
 }

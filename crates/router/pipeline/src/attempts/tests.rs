@@ -9,9 +9,16 @@ fn candidates(count: u8) -> SmallVec<[Candidate; 5]> {
     (0..count)
         .map(|number| {
             let name = number.to_string();
-            let pod = PodIdentity { namespace: "ns".into(), name: name.as_str().into(), uid: "u".into() };
+            let pod = PodIdentity {
+                namespace: "ns".into(),
+                name: name.as_str().into(),
+                uid: "u".into(),
+            };
             let address = SocketAddr::from(([127, 0, 0, number], 1));
-            Candidate { endpoint: Arc::new(Endpoint::new(pod)), address }
+            Candidate {
+                endpoint: Arc::new(Endpoint::new(pod)),
+                address,
+            }
         })
         .collect()
 }
@@ -24,11 +31,18 @@ fn candidates(count: u8) -> SmallVec<[Candidate; 5]> {
 #[case::nobody(0, None, 0)]
 fn how_many_attempts(#[case] count: u8, #[case] retries: Option<u32>, #[case] expected: usize) {
     let interval = Duration::from_millis(7);
-    let mut plan = AttemptPlan::new(candidates(count), retries.map(|retries| RetryPolicy { retries, interval }));
+    let mut plan = AttemptPlan::new(
+        candidates(count),
+        retries.map(|retries| RetryPolicy { retries, interval }),
+    );
 
     let mut tried = Vec::new();
     while let Some(attempt) = plan.begin() {
-        let expected_wait = if retries.is_some() && !tried.is_empty() { interval } else { Duration::ZERO };
+        let expected_wait = if retries.is_some() && !tried.is_empty() {
+            interval
+        } else {
+            Duration::ZERO
+        };
         assert_eq!(attempt.wait, expected_wait);
         assert_eq!(attempt.guard.endpoint().in_flight(), 1);
         tried.push(attempt.address);
@@ -55,7 +69,11 @@ fn whose_answer_it_is(#[case] status: u16, #[case] with_more_candidates: Verdict
     assert_eq!(plan.judge(status, ErrorStyle::OpenAi), with_more_candidates);
     let _second = plan.begin();
     assert_eq!(plan.judge(status, ErrorStyle::OpenAi), Verdict::Forward);
-    let replaced = if status.is_server_error() { Verdict::Replace } else { Verdict::Forward };
+    let replaced = if status.is_server_error() {
+        Verdict::Replace
+    } else {
+        Verdict::Forward
+    };
     assert_eq!(plan.judge(status, ErrorStyle::Legacy), replaced);
 }
 

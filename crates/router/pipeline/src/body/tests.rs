@@ -1,4 +1,4 @@
-use proptest::prelude::{prop, prop_assert_eq, prop_oneof, proptest, Just, Strategy};
+use proptest::prelude::{Just, Strategy, prop, prop_assert_eq, prop_oneof, proptest};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -9,11 +9,17 @@ fn read(body: &str) -> Result<BodyFacts, RouteError> {
 }
 
 fn tokens(body: &Value) -> Option<u64> {
-    read(&body.to_string()).unwrap().prompt.map(PromptFacts::tokens)
+    read(&body.to_string())
+        .unwrap()
+        .prompt
+        .map(PromptFacts::tokens)
 }
 
 fn chars(body: &Value) -> Option<u64> {
-    read(&body.to_string()).unwrap().prompt.map(|prompt| prompt.chars)
+    read(&body.to_string())
+        .unwrap()
+        .prompt
+        .map(|prompt| prompt.chars)
 }
 
 #[rstest]
@@ -22,10 +28,18 @@ fn chars(body: &Value) -> Option<u64> {
 #[case::untrimmed(r#"{"model":" m "}"#, " m ", false)]
 #[case::escaped_value(r#"{"model":"a\/bA"}"#, "a/bA", false)]
 #[case::escaped_name(r#"{"mod\u0065l":"m"}"#, "m", false)]
-#[case::last_of_two(r#"{"model":"a","stream":true,"model":"b","stream":false}"#, "b", false)]
+#[case::last_of_two(
+    r#"{"model":"a","stream":true,"model":"b","stream":false}"#,
+    "b",
+    false
+)]
 #[case::stream_is_a_text(r#"{"model":"m","stream":"true"}"#, "m", false)]
 #[case::nested_names_do_not_count(r#"{"x":{"model":"no","stream":true},"model":"m"}"#, "m", false)]
-#[case::huge_number(r#"{"model":"m","n":1e999999,"m":123456789012345678901234567890}"#, "m", false)]
+#[case::huge_number(
+    r#"{"model":"m","n":1e999999,"m":123456789012345678901234567890}"#,
+    "m",
+    false
+)]
 fn model_and_stream(#[case] body: &str, #[case] model: &str, #[case] stream: bool) {
     let facts = read(body).unwrap();
 
@@ -53,7 +67,11 @@ fn bodies_that_are_no_single_object(#[case] body: &str, #[case] trailing: bool) 
     let error = read(body).unwrap_err();
 
     assert_eq!(error == RouteError::TrailingData, trailing, "{error}");
-    assert_eq!(matches!(error, RouteError::BadJson(_)), !trailing, "{error}");
+    assert_eq!(
+        matches!(error, RouteError::BadJson(_)),
+        !trailing,
+        "{error}"
+    );
 }
 
 #[rstest]
@@ -120,13 +138,19 @@ fn chatml(messages: &[Value]) -> String {
         let content = match &message["content"] {
             Value::String(content) => Some(content.clone()),
             Value::Array(parts) => {
-                let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
+                let texts: Vec<&str> = parts
+                    .iter()
+                    .filter_map(|part| part["text"].as_str())
+                    .collect();
                 (!texts.is_empty()).then(|| texts.join("\n"))
             }
             _ => None,
         };
         if let Some(content) = content {
-            text += &format!("<|im_start|>{}\n{content}<|im_end|>\n", message["role"].as_str().unwrap());
+            let role = message["role"].as_str().unwrap();
+            text.extend(["<|im_start|>", role, "
+", &content, "<|im_end|>
+"]);
         }
     }
     text

@@ -6,21 +6,84 @@ use crate::json::JsonProblem;
 
 /// Status, old status, message, log type, metric label: the table as users see it.
 #[rstest]
-#[case::unreadable(RouteError::BodyUnreadable("gone"), 400, 500, "the request body could not be read: gone", "request_parsing", None)]
-#[case::too_large(RouteError::BodyTooLarge, 413, 413, "request body too large", "request_parsing", None)]
+#[case::unreadable(
+    RouteError::BodyUnreadable("gone"),
+    400,
+    500,
+    "the request body could not be read: gone",
+    "request_parsing",
+    None
+)]
+#[case::too_large(
+    RouteError::BodyTooLarge,
+    413,
+    413,
+    "request body too large",
+    "request_parsing",
+    None
+)]
 #[case::bad_json(RouteError::BadJson(JsonFault { position: 3, problem: JsonProblem::Colon }), 400, 400, "invalid JSON at byte 3: a colon was expected", "request_parsing", None)]
-#[case::trailing(RouteError::TrailingData, 400, 400, "invalid request body", "request_parsing", None)]
-#[case::model(RouteError::ModelMissing, 400, 404, "model not found", "request_parsing", None)]
-#[case::prompt(RouteError::PromptMissing, 400, 404, "prompt not found", "prompt_parsing", Some("prompt_parsing"))]
-#[case::route(RouteError::NoRoute, 404, 404, "route not found", "route_not_found", Some("route_not_found"))]
+#[case::trailing(
+    RouteError::TrailingData,
+    400,
+    400,
+    "invalid request body",
+    "request_parsing",
+    None
+)]
+#[case::model(
+    RouteError::ModelMissing,
+    400,
+    404,
+    "model not found",
+    "request_parsing",
+    None
+)]
+#[case::prompt(
+    RouteError::PromptMissing,
+    400,
+    404,
+    "prompt not found",
+    "prompt_parsing",
+    Some("prompt_parsing")
+)]
+#[case::route(
+    RouteError::NoRoute,
+    404,
+    404,
+    "route not found",
+    "route_not_found",
+    Some("route_not_found")
+)]
 #[case::server(RouteError::NoServer("n/s".into()), 404, 404, "can't find model server: n/s", "pod_discovery", Some("pod_discovery"))]
 #[case::provider(RouteError::NoProvider("n/p".into()), 404, 404, "can't find external model provider: n/p", "provider_discovery", Some("provider_discovery"))]
 #[case::pods(RouteError::NoPods("n/s".into()), 503, 503, "no available pods for model server: n/s", "pod_discovery", Some("pod_discovery"))]
-#[case::decode(RouteError::NoDecodePod, 503, 400, "can't schedule to target pod: no decode pod found", "scheduling", Some("request_failed"))]
+#[case::decode(
+    RouteError::NoDecodePod,
+    503,
+    400,
+    "can't schedule to target pod: no decode pod found",
+    "scheduling",
+    Some("request_failed")
+)]
 #[case::all_failed(RouteError::AllFailed { timed_out: false }, 502, 503, "request to all pods failed", "proxy", Some("proxy"))]
 #[case::all_timed_out(RouteError::AllFailed { timed_out: true }, 504, 503, "request to all pods failed", "proxy", Some("proxy"))]
-#[case::client(RouteError::ClientGone, 499, 499, "the client closed the connection", "client_closed", Some("client_closed"))]
-#[case::starting(RouteError::NotReady, 503, 503, "the router is starting", "request_parsing", None)]
+#[case::client(
+    RouteError::ClientGone,
+    499,
+    499,
+    "the client closed the connection",
+    "client_closed",
+    Some("client_closed")
+)]
+#[case::starting(
+    RouteError::NotReady,
+    503,
+    503,
+    "the router is starting",
+    "request_parsing",
+    None
+)]
 fn the_table(
     #[case] error: RouteError,
     #[case] status: u16,
@@ -34,10 +97,23 @@ fn the_table(
 
     let (code, body) = error.render(ErrorStyle::OpenAi);
     let body: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!((code.as_u16(), body["error"]["message"].as_str()), (status, Some(message)));
-    let kind = if status >= 500 { "server_error" } else { "invalid_request_error" };
+    assert_eq!(
+        (code.as_u16(), body["error"]["message"].as_str()),
+        (status, Some(message))
+    );
+    let kind = if status >= 500 {
+        "server_error"
+    } else {
+        "invalid_request_error"
+    };
     assert_eq!(body["error"]["type"], kind);
 
     let (code, body) = error.render(ErrorStyle::Legacy);
-    assert_eq!((code.as_u16(), serde_json::from_str::<String>(&body).unwrap().as_str()), (legacy, message));
+    assert_eq!(
+        (
+            code.as_u16(),
+            serde_json::from_str::<String>(&body).unwrap().as_str()
+        ),
+        (legacy, message)
+    );
 }

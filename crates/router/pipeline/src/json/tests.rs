@@ -1,4 +1,6 @@
-use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest, Just, Strategy};
+use proptest::prelude::{
+    Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -42,7 +44,11 @@ fn chars(text: &str) -> u64 {
 #[case::misspelt("nul", 3, JsonProblem::End)]
 #[case::capitalised("True", 0, JsonProblem::Value)]
 #[case::single_quotes("'a'", 0, JsonProblem::Value)]
-fn faults_and_their_positions(#[case] text: &str, #[case] position: usize, #[case] problem: JsonProblem) {
+fn faults_and_their_positions(
+    #[case] text: &str,
+    #[case] position: usize,
+    #[case] problem: JsonProblem,
+) {
     assert_eq!(walk(text.as_bytes()), Err(JsonFault { position, problem }));
 }
 
@@ -51,7 +57,10 @@ fn nesting_is_bounded() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
 
     assert_eq!(walk(nested(512).as_bytes()), Ok(Kind::Array));
-    assert_eq!(walk(nested(513).as_bytes()).unwrap_err().problem, JsonProblem::Depth);
+    assert_eq!(
+        walk(nested(513).as_bytes()).unwrap_err().problem,
+        JsonProblem::Depth
+    );
 }
 
 #[rstest]
@@ -63,7 +72,10 @@ fn nesting_is_bounded() {
 #[case::surrogate_pair(r#""\ud83d\ude00""#, 1)]
 #[case::lone_high_surrogate(r#""\ud83dx""#, 2)]
 #[case::two_high_surrogates(r#""\ud83d\ud83d""#, 2)]
-#[case::long_run("\"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\"", 160)]
+#[case::long_run(
+    "\"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\"",
+    160
+)]
 fn lengths_of_texts(#[case] text: &str, #[case] expected: u64) {
     assert_eq!(chars(text), expected);
 }
@@ -71,7 +83,12 @@ fn lengths_of_texts(#[case] text: &str, #[case] expected: u64) {
 #[test]
 fn escaped_names_are_recognised() {
     let scanner = Scanner::new(br#""mod\u0065l""#);
-    let text = Text { start: 1, end: 11, chars: 5, escaped: true };
+    let text = Text {
+        start: 1,
+        end: 11,
+        chars: 5,
+        escaped: true,
+    };
 
     assert!(scanner.is(text, "model"));
     assert_eq!(scanner.decode(text), "model");

@@ -30,7 +30,11 @@ pub(super) struct Gone;
 
 impl Client {
     pub(super) fn new(stream: TcpStream, watchdog: Arc<Watchdog>) -> Self {
-        Self { stream, received: Vec::new(), watchdog }
+        Self {
+            stream,
+            received: Vec::new(),
+            watchdog,
+        }
     }
 
     pub(super) fn watchdog(&self) -> &Watchdog {
@@ -57,7 +61,11 @@ impl Client {
 
     /// Takes the first `size` bytes out of what was received.
     pub(super) fn take(&mut self, size: usize) -> Vec<u8> {
-        let rest = if size >= self.received.len() { Vec::new() } else { self.received.split_off(size) };
+        let rest = if size >= self.received.len() {
+            Vec::new()
+        } else {
+            self.received.split_off(size)
+        };
         std::mem::replace(&mut self.received, rest)
     }
 
@@ -87,7 +95,11 @@ impl Client {
         .await
     }
 
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

@@ -33,7 +33,12 @@ pub(super) struct Exchange {
 static UNKNOWN: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(UNKNOWN_MODEL));
 
 impl Exchange {
-    pub(super) fn begin(shared: &Arc<Shared>, head: &RequestHead, buffer: &[u8], request_id: String) -> Self {
+    pub(super) fn begin(
+        shared: &Arc<Shared>,
+        head: &RequestHead,
+        buffer: &[u8],
+        request_id: String,
+    ) -> Self {
         let record = Record {
             method: head.method(buffer).to_owned(),
             path: head.path(buffer).to_owned(),
@@ -61,7 +66,9 @@ impl Exchange {
     /// The body was read: from here on the request counts.
     pub(super) fn note_body(&mut self, facts: &BodyFacts, snapshot: &Snapshot) {
         self.record.model.clone_from(&facts.model);
-        self.record.input_tokens = facts.prompt.map_or(0, kthena_router_pipeline::PromptFacts::tokens);
+        self.record.input_tokens = facts
+            .prompt
+            .map_or(0, kthena_router_pipeline::PromptFacts::tokens);
         let model = snapshot.routes.known(&facts.model).unwrap_or(&UNKNOWN);
         self.downstream = Some(self.shared.metrics.downstream(model));
         self.model = Some(Arc::clone(model));
@@ -81,7 +88,10 @@ impl Exchange {
     pub(super) fn note_error(&mut self, error: &RouteError, status: u16) {
         let outcome = error.outcome();
         self.record.status = status;
-        self.record.error = Some(LogError { kind: outcome.log_type, message: error.to_string() });
+        self.record.error = Some(LogError {
+            kind: outcome.log_type,
+            message: error.to_string(),
+        });
         self.error_type = outcome.metric;
         self.settle();
     }
@@ -94,7 +104,10 @@ impl Exchange {
 
     /// The answer began but did not reach the client whole.
     pub(super) fn note_break(&mut self, kind: &'static str, message: &str) {
-        self.record.error = Some(LogError { kind, message: message.to_owned() });
+        self.record.error = Some(LogError {
+            kind,
+            message: message.to_owned(),
+        });
         self.error_type = Some(kind);
     }
 
@@ -105,7 +118,9 @@ impl Exchange {
 
     fn cell_of(&self, destination: Option<&Destination>) -> Arc<Cell> {
         let model = self.model.as_ref().unwrap_or(&UNKNOWN);
-        self.shared.metrics.cell(model, self.api.label(), destination)
+        self.shared
+            .metrics
+            .cell(model, self.api.label(), destination)
     }
 
     fn close(&mut self) {
@@ -116,7 +131,9 @@ impl Exchange {
         let ended = Instant::now();
         let record = &mut self.record;
         record.total = ended - self.started;
-        record.request_phase = self.measured.map_or(record.total, |measured| measured - self.started);
+        record.request_phase = self
+            .measured
+            .map_or(record.total, |measured| measured - self.started);
         record.upstream_phase = match (self.measured, self.dispatched) {
             (_, Some(dispatched)) => self.answered.unwrap_or(ended) - dispatched,
             (Some(measured), None) => ended - measured,
@@ -130,7 +147,9 @@ impl Exchange {
     }
 
     fn log(&self) {
-        let Some((format, sink)) = &self.shared.log else { return };
+        let Some((format, sink)) = &self.shared.log else {
+            return;
+        };
         let mut line = String::with_capacity(512);
         access_log::write_line(&self.record, *format, &mut line);
         sink.push(&line);

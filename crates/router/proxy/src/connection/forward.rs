@@ -61,11 +61,17 @@ impl Connection {
         cell: Arc<Cell>,
         client: ClientSide,
     ) -> Next {
-        let Granted { answer, address, guard } = granted;
+        let Granted {
+            answer,
+            address,
+            guard,
+        } = granted;
         let counted: Raised = cell.upstream();
         drop(cell);
         let head = answer.head;
-        let hide = client.hide_usage && (200..300).contains(&head.status) && !is_json(&head, &answer.buffer);
+        let hide = client.hide_usage
+            && (200..300).contains(&head.status)
+            && !is_json(&head, &answer.buffer);
         let mut relay = BodyRelay::new(head.body, client.old, hide);
         let keep_alive = client.keep_alive
             && relay.delivery() != Delivery::UntilClose
@@ -74,7 +80,13 @@ impl Connection {
         exchange.record.status = head.status;
 
         let mut unsent = Vec::with_capacity(answer.buffer.len() + 128);
-        write_head(&head, &answer.buffer, &relay, &exchange.record.request_id, &mut unsent);
+        write_head(
+            &head,
+            &answer.buffer,
+            &relay,
+            &exchange.record.request_id,
+            &mut unsent,
+        );
         push_connection(keep_alive, client.old, &mut unsent);
         unsent.extend_from_slice(b"\r\n");
         let first = &answer.buffer[head.size..];
@@ -119,7 +131,9 @@ fn conclude(exchange: &mut Exchange, end: End, relay: &BodyRelay) {
         // Nothing that matters was lost behind the mark that ends a stream.
         End::Complete => {}
         _ if relay.saw_end_marker() => {}
-        End::Broken => exchange.note_break("response_forwarding", "the engine broke off its answer"),
+        End::Broken => {
+            exchange.note_break("response_forwarding", "the engine broke off its answer");
+        }
         End::ClientGone => exchange.note_break("client_closed", "the client closed the connection"),
     }
 }
@@ -181,7 +195,12 @@ impl Forwarding<'_> {
 }
 
 /// Sends `bytes` straight from the read buffer; what the client does not take at once is kept in `unsent`.
-fn pass(client: &mut Client, bytes: &[u8], unsent: &mut Vec<u8>, cx: &mut Context<'_>) -> Result<(), End> {
+fn pass(
+    client: &mut Client,
+    bytes: &[u8],
+    unsent: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Result<(), End> {
     if bytes.is_empty() {
         return Ok(());
     }
@@ -195,15 +214,29 @@ fn pass(client: &mut Client, bytes: &[u8], unsent: &mut Vec<u8>, cx: &mut Contex
 }
 
 fn is_json(head: &ResponseHead, buffer: &[u8]) -> bool {
-    let content_type = head.fields.first(buffer, "content-type").unwrap_or_default();
-    content_type.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/json"))
+    let content_type = head
+        .fields
+        .first(buffer, "content-type")
+        .unwrap_or_default();
+    content_type
+        .get(..16)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"application/json"))
 }
 
 /// Status and fields of the engine's answer, without those that concern its connection to the router.
-fn write_head(head: &ResponseHead, buffer: &[u8], relay: &BodyRelay, request_id: &str, out: &mut Vec<u8>) {
+fn write_head(
+    head: &ResponseHead,
+    buffer: &[u8],
+    relay: &BodyRelay,
+    request_id: &str,
+    out: &mut Vec<u8>,
+) {
     push_status(head.status, out);
-    let listed: SmallVec<[&[u8]; 4]> =
-        head.fields.all(buffer, "connection").flat_map(fields::elements).collect();
+    let listed: SmallVec<[&[u8]; 4]> = head
+        .fields
+        .all(buffer, "connection")
+        .flat_map(fields::elements)
+        .collect();
     let mut has_id = false;
     for (name, value) in head.fields.iter(buffer) {
         let is_length = name.eq_ignore_ascii_case(b"content-length");
@@ -218,7 +251,11 @@ fn write_head(head: &ResponseHead, buffer: &[u8], relay: &BodyRelay, request_id:
     }
     match (relay.delivery(), head.body) {
         (Delivery::AsIs, BodyLength::Sized(length)) => {
-            push_field(b"content-length", itoa::Buffer::new().format(length).as_bytes(), out);
+            push_field(
+                b"content-length",
+                itoa::Buffer::new().format(length).as_bytes(),
+                out,
+            );
         }
         (Delivery::AsIs, BodyLength::Chunked) | (Delivery::Chunked, _) => {
             push_field(b"transfer-encoding", b"chunked", out);

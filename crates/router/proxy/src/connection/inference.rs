@@ -6,7 +6,9 @@ use std::sync::Arc;
 use fastrand::Rng;
 use http::StatusCode;
 use kthena_router_observability::metrics::Cell;
-use kthena_router_pipeline::{self as pipeline, BodyFacts, Edits, Plan, Request, RouteError, Verdict};
+use kthena_router_pipeline::{
+    self as pipeline, BodyFacts, Edits, Plan, Request, RouteError, Verdict,
+};
 use kthena_router_scheduler::InFlight;
 
 use super::client::Gone;
@@ -33,7 +35,10 @@ impl Connection {
         let request_id = request_id(&head, buffer, &mut self.rng);
         let mut exchange = Exchange::begin(&self.worker.shared, &head, buffer, request_id);
         let (keep_alive, old) = (head.keep_alive, head.old);
-        if head.path(buffer) == "/v1/models" && head.method(buffer) == "GET" && self.worker.shared.is_synced() {
+        if head.path(buffer) == "/v1/models"
+            && head.method(buffer) == "GET"
+            && self.worker.shared.is_synced()
+        {
             return self.list_models(&mut exchange, &head).await;
         }
         let received = match self.receive(head).await {
@@ -50,7 +55,11 @@ impl Connection {
             Ok((granted, attempts)) => {
                 // A stream may last long; the request's bytes are not needed for it.
                 drop(received);
-                let client = super::forward::ClientSide { old, keep_alive, hide_usage: hide };
+                let client = super::forward::ClientSide {
+                    old,
+                    keep_alive,
+                    hide_usage: hide,
+                };
                 self.forward(exchange, granted, attempts, client).await
             }
             Err(error) => self.fail(&mut exchange, &error, keep_alive, old).await,
@@ -67,8 +76,15 @@ impl Connection {
         exchange.note_body(&facts, &snapshot);
         facts.require_prompt()?;
         let path = decoded(received.path());
-        let headers = HeadersOf { fields: &received.head().fields, buffer: received.bytes() };
-        let request = Request { api: exchange.api, path: &path, headers: &headers };
+        let headers = HeadersOf {
+            fields: &received.head().fields,
+            buffer: received.bytes(),
+        };
+        let request = Request {
+            api: exchange.api,
+            path: &path,
+            headers: &headers,
+        };
         let matched = pipeline::select(&request, &facts.model, &snapshot, &mut self.rng)?;
         exchange.record.route = Some(Arc::clone(&matched.route));
         exchange.record.server = Some(Arc::clone(&matched.backend));
@@ -82,7 +98,12 @@ impl Connection {
         plan: Plan,
         received: &Received,
     ) -> Result<(Granted, Arc<Cell>), RouteError> {
-        let Plan { destination, edits, mut attempts, timeout } = plan;
+        let Plan {
+            destination,
+            edits,
+            mut attempts,
+            timeout,
+        } = plan;
         let cell = exchange.note_destination(destination);
         let outgoing = outgoing(received, &edits, exchange);
         let connect_limit = self.worker.shared.limits.connect;
@@ -99,7 +120,9 @@ impl Connection {
                 match timeout {
                     Some(limit) => {
                         let timed_out = pipeline::UpstreamFault::Timeout;
-                        tokio::time::timeout(limit, asked).await.unwrap_or(Err(timed_out))
+                        tokio::time::timeout(limit, asked)
+                            .await
+                            .unwrap_or(Err(timed_out))
                     }
                     None => asked.await,
                 }
@@ -112,10 +135,15 @@ impl Connection {
                 }
                 Ok(Ok(answer)) => {
                     exchange.record.upstream_status = answer.head.status;
-                    let status = StatusCode::from_u16(answer.head.status).unwrap_or(StatusCode::BAD_GATEWAY);
+                    let status =
+                        StatusCode::from_u16(answer.head.status).unwrap_or(StatusCode::BAD_GATEWAY);
                     match attempts.judge(status, self.worker.shared.errors) {
                         Verdict::Forward => {
-                            let granted = Granted { answer, address: attempt.address, guard: attempt.guard };
+                            let granted = Granted {
+                                answer,
+                                address: attempt.address,
+                                guard: attempt.guard,
+                            };
                             return Ok((granted, cell));
                         }
                         Verdict::TryNext => {}
@@ -139,7 +167,9 @@ impl Connection {
         let reply = Reply::json(200, body).with("x-request-id", exchange.record.request_id.clone());
         exchange.record.status = reply.status();
         exchange.note_answer(None);
-        let next = self.send(&reply, head.keep_alive && !head.has_body(), head.old).await;
+        let next = self
+            .send(&reply, head.keep_alive && !head.has_body(), head.old)
+            .await;
         self.client.consume(head.size);
         next
     }
@@ -168,7 +198,10 @@ fn outgoing<'r>(received: &'r Received, edits: &'r Edits, exchange: &Exchange) -
 
 /// The client's id of the request, or a random UUID of version 4.
 fn request_id(head: &RequestHead, buffer: &[u8], rng: &mut Rng) -> String {
-    let given = head.fields.first(buffer, "x-request-id").filter(|id| (1..=LONGEST_ID).contains(&id.len()));
+    let given = head
+        .fields
+        .first(buffer, "x-request-id")
+        .filter(|id| (1..=LONGEST_ID).contains(&id.len()));
     if let Some(given) = given.and_then(|id| std::str::from_utf8(id).ok()) {
         return given.to_owned();
     }

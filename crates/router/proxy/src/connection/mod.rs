@@ -46,10 +46,20 @@ struct Connection {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(stream: TcpStream, service: Service, worker: Arc<Worker>, watchdog: Arc<Watchdog>) {
+pub(crate) async fn serve(
+    stream: TcpStream,
+    service: Service,
+    worker: Arc<Worker>,
+    watchdog: Arc<Watchdog>,
+) {
     // Without it the pieces of a stream wait for acknowledgements; a socket that refuses works all the same.
     let _ = stream.set_nodelay(true);
-    let mut connection = Connection { client: Client::new(stream, watchdog), worker, service, rng: Rng::new() };
+    let mut connection = Connection {
+        client: Client::new(stream, watchdog),
+        worker,
+        service,
+        rng: Rng::new(),
+    };
     loop {
         let next = match connection.head().await {
             Ok(Some(head)) => connection.request(head).await,
@@ -94,7 +104,8 @@ impl Connection {
             BadHead::TooLarge => "request header fields too large",
             BadHead::Ambiguous => "ambiguous message length",
         };
-        self.send(&Reply::text(bad.status(), message), false, false).await
+        self.send(&Reply::text(bad.status(), message), false, false)
+            .await
     }
 
     async fn request(&mut self, head: RequestHead) -> Next {
@@ -108,7 +119,10 @@ impl Connection {
             "/healthz" if inference && is_get => Reply::json(200, r#"{"message":"ok"}"#),
             "/readyz" if inference && is_get => self.readiness(),
             "/metrics" if is_get && (!inference || self.worker.shared.expose_metrics) => {
-                let gzip = head.fields.all(buffer, "accept-encoding").any(reply::accepts_gzip);
+                let gzip = head
+                    .fields
+                    .all(buffer, "accept-encoding")
+                    .any(reply::accepts_gzip);
                 Reply::exposition(&self.worker.shared.exposition(), gzip)
             }
             "/v1" if inference => Reply::redirect(head.target(buffer), is_get),
@@ -134,7 +148,11 @@ impl Connection {
     async fn send(&mut self, reply: &Reply, keep_alive: bool, old: bool) -> Next {
         let keep_alive = keep_alive && !self.worker.shared.is_draining();
         let limit = self.worker.shared.limits.idle;
-        match self.client.send(&reply.encode(keep_alive, old), limit).await {
+        match self
+            .client
+            .send(&reply.encode(keep_alive, old), limit)
+            .await
+        {
             Ok(()) if keep_alive => Next::KeepAlive,
             Ok(()) => Next::Close,
             Err(_) => Next::Abort,

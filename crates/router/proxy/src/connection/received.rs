@@ -52,7 +52,9 @@ impl Received {
     }
 
     pub(crate) fn body(&self) -> &[u8] {
-        self.unchunked.as_deref().unwrap_or_else(|| &self.bytes[self.head.size..])
+        self.unchunked
+            .as_deref()
+            .unwrap_or_else(|| &self.bytes[self.head.size..])
     }
 }
 
@@ -78,10 +80,18 @@ impl Connection {
             self.read_on().await?;
         }
         self.client.watchdog().disarm();
-        Ok(Received { bytes: self.client.take(end), unchunked: None, head })
+        Ok(Received {
+            bytes: self.client.take(end),
+            unchunked: None,
+            head,
+        })
     }
 
-    async fn receive_chunks(&mut self, head: RequestHead, limit: usize) -> Result<Received, RouteError> {
+    async fn receive_chunks(
+        &mut self,
+        head: RequestHead,
+        limit: usize,
+    ) -> Result<Received, RouteError> {
         let bytes = self.client.take(head.size);
         if self.client.received().is_empty() {
             self.invite(&head).await?;
@@ -89,7 +99,9 @@ impl Connection {
         let mut body = Vec::new();
         let mut walker = ChunkWalker::new();
         loop {
-            let used = walker.walk(self.client.received(), |payload| body.extend_from_slice(payload));
+            let used = walker.walk(self.client.received(), |payload| {
+                body.extend_from_slice(payload);
+            });
             let used = used.map_err(|_| RouteError::BodyUnreadable("its chunks are malformed"))?;
             self.client.consume(used);
             if body.len() > limit {
@@ -97,7 +109,11 @@ impl Connection {
             }
             if walker.is_done() {
                 self.client.watchdog().disarm();
-                return Ok(Received { bytes, unchunked: Some(body), head });
+                return Ok(Received {
+                    bytes,
+                    unchunked: Some(body),
+                    head,
+                });
             }
             self.read_on().await?;
         }
@@ -117,6 +133,9 @@ impl Connection {
             return Ok(());
         }
         let limit = self.worker.shared.limits.idle;
-        self.client.send(b"HTTP/1.1 100 Continue\r\n\r\n", limit).await.map_err(|_| BROKEN_OFF)
+        self.client
+            .send(b"HTTP/1.1 100 Continue\r\n\r\n", limit)
+            .await
+            .map_err(|_| BROKEN_OFF)
     }
 }

@@ -20,7 +20,11 @@ const JSON: &str = "application/json; charset=utf-8";
 impl Reply {
     fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, fields: vec![("content-type", content_type.to_owned())], body: body.into() }
+        Self {
+            status,
+            fields: vec![("content-type", content_type.to_owned())],
+            body: body.into(),
+        }
     }
 
     pub(super) fn text(status: u16, body: &str) -> Self {
@@ -78,7 +82,11 @@ impl Reply {
         for (name, value) in &self.fields {
             push_field(name.as_bytes(), value.as_bytes(), &mut out);
         }
-        push_field(b"content-length", itoa::Buffer::new().format(self.body.len()).as_bytes(), &mut out);
+        push_field(
+            b"content-length",
+            itoa::Buffer::new().format(self.body.len()).as_bytes(),
+            &mut out,
+        );
         push_connection(keep_alive, old, &mut out);
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&self.body);
@@ -98,7 +106,10 @@ pub(super) fn accepts_gzip(value: &[u8]) -> bool {
 }
 
 pub(super) fn push_status(status: u16, out: &mut Vec<u8>) {
-    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
+    let reason = StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or_default();
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
     out.push(b' ');

@@ -33,7 +33,9 @@ const LARGEST: u64 = 1 << 40;
 
 impl ChunkWalker {
     pub(crate) fn new() -> Self {
-        Self { state: State::Start }
+        Self {
+            state: State::Start,
+        }
     }
 
     /// The whole body was walked over.
@@ -48,7 +50,11 @@ impl ChunkWalker {
 
     /// Walks over `input` up to its end or the end of the body, calling `payload` with each stretch of it. Returns
     /// how many bytes belong to the body.
-    pub(crate) fn walk<'i>(&mut self, input: &'i [u8], mut payload: impl FnMut(&'i [u8])) -> Result<usize, BadChunk> {
+    pub(crate) fn walk<'i>(
+        &mut self,
+        input: &'i [u8],
+        mut payload: impl FnMut(&'i [u8]),
+    ) -> Result<usize, BadChunk> {
         let mut at = 0;
         while at < input.len() && self.state != State::Done {
             if let State::Data(left) = self.state {
@@ -57,7 +63,11 @@ impl ChunkWalker {
                 payload(&rest[..taken]);
                 at += taken;
                 let left = left - taken as u64;
-                self.state = if left == 0 { State::DataCr } else { State::Data(left) };
+                self.state = if left == 0 {
+                    State::DataCr
+                } else {
+                    State::Data(left)
+                };
                 continue;
             }
             self.state = self.after(input[at])?;
@@ -74,9 +84,8 @@ impl ChunkWalker {
             (State::Size(size), _, Some(digit)) if size < LARGEST => State::Size(size * 16 + digit),
             (State::Size(0) | State::Extension(0) | State::TrailerLine, b'\n', _) => State::Trailer,
             (State::Size(size) | State::Extension(size), b'\n', _) => State::Data(size),
-            (State::Size(size), b'\r' | b';' | b' ' | b'\t', None) | (State::Extension(size), ..) => {
-                State::Extension(size)
-            }
+            (State::Size(size), b'\r' | b';' | b' ' | b'\t', None)
+            | (State::Extension(size), ..) => State::Extension(size),
             (State::DataCr, b'\r', _) => State::DataLf,
             (State::DataCr | State::DataLf, b'\n', _) => State::Start,
             (State::Trailer, b'\r', _) => State::EndLf,

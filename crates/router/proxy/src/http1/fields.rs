@@ -23,7 +23,10 @@ impl Span {
     pub(crate) fn of(buffer: &[u8], part: &[u8]) -> Self {
         let start = (part.as_ptr() as usize).wrapping_sub(buffer.as_ptr() as usize);
         let clamp = |offset: usize| u32::try_from(offset.min(buffer.len())).unwrap_or(u32::MAX);
-        Self { start: clamp(start), end: clamp(start.saturating_add(part.len())) }
+        Self {
+            start: clamp(start),
+            end: clamp(start.saturating_add(part.len())),
+        }
     }
 
     pub(crate) fn range(self) -> Range<usize> {
@@ -38,18 +41,32 @@ impl Span {
 impl Fields {
     pub(crate) fn of(buffer: &[u8], headers: &[httparse::Header<'_>]) -> Self {
         let spans = headers.iter().map(|header| {
-            (Span::of(buffer, header.name.as_bytes()), Span::of(buffer, header.value))
+            (
+                Span::of(buffer, header.name.as_bytes()),
+                Span::of(buffer, header.value),
+            )
         });
         Self(spans.collect())
     }
 
-    pub(crate) fn iter<'a>(&'a self, buffer: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        self.0.iter().map(|(name, value)| (name.bytes(buffer), value.bytes(buffer)))
+    pub(crate) fn iter<'a>(
+        &'a self,
+        buffer: &'a [u8],
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.bytes(buffer), value.bytes(buffer)))
     }
 
     /// Values of the field `name`, in any case.
-    pub(crate) fn all<'a>(&'a self, buffer: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter(buffer).filter(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    pub(crate) fn all<'a>(
+        &'a self,
+        buffer: &'a [u8],
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        self.iter(buffer)
+            .filter(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
     }
 
     pub(crate) fn first<'a>(&'a self, buffer: &'a [u8], name: &'a str) -> Option<&'a [u8]> {
@@ -59,7 +76,10 @@ impl Fields {
 
 /// Elements of a comma-separated value, trimmed.
 pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+    value
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
 }
 
 /// Whether a field concerns this connection only, so that it is never passed on. `listed` are the names that the
@@ -75,7 +95,9 @@ pub(crate) fn is_hop_by_hop(name: &[u8], listed: &[&[u8]]) -> bool {
         19 => &["proxy-authorization"],
         _ => &[],
     };
-    fixed.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
+    fixed
+        .iter()
+        .any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
         || listed.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
@@ -98,7 +120,9 @@ pub(crate) fn length(fields: &Fields, buffer: &[u8]) -> Result<Length, Ambiguous
     let mut chunked = false;
     for (name, value) in fields.iter(buffer) {
         if name.eq_ignore_ascii_case(b"content-length") {
-            let digits = std::str::from_utf8(value).map_err(|_| AmbiguousLength)?.trim();
+            let digits = std::str::from_utf8(value)
+                .map_err(|_| AmbiguousLength)?
+                .trim();
             if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(AmbiguousLength);
             }

@@ -50,7 +50,9 @@ impl RequestHead {
             Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(BadHead::TooLarge),
             Err(_) => return Err(BadHead::Malformed),
         };
-        let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
+        let (Some(method), Some(target), Some(version)) =
+            (request.method, request.path, request.version)
+        else {
             return Err(BadHead::Malformed);
         };
         let fields = Fields::of(buffer, request.headers);
@@ -66,7 +68,9 @@ impl RequestHead {
                 .any(|element| element.eq_ignore_ascii_case(word.as_bytes()))
         };
         let keep_alive = !connection("close") && (!old || connection("keep-alive"));
-        let expects = fields.first(buffer, "expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+        let expects = fields
+            .first(buffer, "expect")
+            .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
         Ok(Some(Self {
             method: Span::of(buffer, method.as_bytes()),
             target: Span::of(buffer, origin_form(target).as_bytes()),
@@ -105,9 +109,9 @@ fn origin_form(target: &str) -> &str {
     if target.starts_with('/') {
         return target;
     }
-    target
-        .split_once("://")
-        .map_or(target, |(_, rest)| rest.find('/').map_or("/", |slash| &rest[slash..]))
+    target.split_once("://").map_or(target, |(_, rest)| {
+        rest.find('/').map_or("/", |slash| &rest[slash..])
+    })
 }
 
 /// Undoes percent-encoding; what is no valid escape stays.
@@ -143,6 +147,9 @@ impl HeaderSource for HeadersOf<'_> {
             return None;
         }
         let wanted = |(other, _): &(&[u8], &[u8])| other.eq_ignore_ascii_case(name.as_bytes());
-        self.fields.iter(self.buffer).find(wanted).map(|(_, value)| value)
+        self.fields
+            .iter(self.buffer)
+            .find(wanted)
+            .map(|(_, value)| value)
     }
 }

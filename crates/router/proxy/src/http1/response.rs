@@ -42,14 +42,17 @@ impl ResponseHead {
                 Ok(httparse::Status::Partial) if buffer.len() <= LIMIT => return Ok(None),
                 Ok(httparse::Status::Partial) | Err(_) => return Err(BadAnswer),
             };
-            let (Some(status), Some(version)) = (response.code, response.version) else { return Err(BadAnswer) };
+            let (Some(status), Some(version)) = (response.code, response.version) else {
+                return Err(BadAnswer);
+            };
             start += size;
             match status {
                 101 => return Err(BadAnswer),
                 100..=199 => {}
                 200..=999 => {
                     let fields = Fields::of(buffer, response.headers);
-                    return Self::of(buffer, fields, status, version, start, to_head_request).map(Some);
+                    return Self::of(buffer, fields, status, version, start, to_head_request)
+                        .map(Some);
                 }
                 _ => return Err(BadAnswer),
             }
@@ -73,10 +76,20 @@ impl ResponseHead {
             Length::Unsaid => BodyLength::UntilClose,
         };
         let says = |word: &[u8]| {
-            fields.all(buffer, "connection").flat_map(fields::elements).any(|element| element.eq_ignore_ascii_case(word))
+            fields
+                .all(buffer, "connection")
+                .flat_map(fields::elements)
+                .any(|element| element.eq_ignore_ascii_case(word))
         };
-        let keep_alive =
-            body != BodyLength::UntilClose && !says(b"close") && (version > 0 || says(b"keep-alive"));
-        Ok(Self { status, fields, size, body, keep_alive })
+        let keep_alive = body != BodyLength::UntilClose
+            && !says(b"close")
+            && (version > 0 || says(b"keep-alive"));
+        Ok(Self {
+            status,
+            fields,
+            size,
+            body,
+            keep_alive,
+        })
     }
 }

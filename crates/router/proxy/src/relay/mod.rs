@@ -59,7 +59,10 @@ impl BodyRelay {
         let (source, as_is) = match body {
             BodyLength::Empty => (Source::Ended, true),
             BodyLength::Sized(length) => (Source::Sized(length), !hide_usage),
-            BodyLength::Chunked => (Source::Chunked(ChunkWalker::new()), !old_client && !hide_usage),
+            BodyLength::Chunked => (
+                Source::Chunked(ChunkWalker::new()),
+                !old_client && !hide_usage,
+            ),
             BodyLength::UntilClose => (Source::UntilClose, false),
         };
         let delivery = match (as_is, old_client) {
@@ -68,7 +71,14 @@ impl BodyRelay {
             (false, true) => Delivery::UntilClose,
         };
         let hide = (hide_usage && body != BodyLength::Empty).then(LineFilter::default);
-        Self { source, delivery, hide, tap: UsageTap::default(), marker: false, excess: false }
+        Self {
+            source,
+            delivery,
+            hide,
+            tap: UsageTap::default(),
+            marker: false,
+            excess: false,
+        }
     }
 
     pub(crate) fn delivery(&self) -> Delivery {
@@ -96,7 +106,11 @@ impl BodyRelay {
 
     /// Takes in bytes off the engine's connection. What the returned range covers of `input` is to be sent as it is;
     /// otherwise `out` has grown by what is to be sent. Bytes behind the end of the body are not looked at.
-    pub(crate) fn advance(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Range<usize>, BrokenBody> {
+    pub(crate) fn advance(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Range<usize>, BrokenBody> {
         match self.source {
             Source::Ended => {
                 self.excess |= !input.is_empty();
@@ -106,7 +120,11 @@ impl BodyRelay {
                 let taken = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
                 self.excess |= taken < input.len();
                 let rest = left - taken as u64;
-                self.source = if rest == 0 { Source::Ended } else { Source::Sized(rest) };
+                self.source = if rest == 0 {
+                    Source::Ended
+                } else {
+                    Source::Sized(rest)
+                };
                 Ok(self.payload(&input[..taken], out))
             }
             Source::UntilClose => Ok(self.payload(input, out)),
@@ -140,11 +158,18 @@ impl BodyRelay {
         0..0
     }
 
-    fn chunks(&mut self, walker: ChunkWalker, input: &[u8], out: &mut Vec<u8>) -> Result<Range<usize>, BrokenBody> {
+    fn chunks(
+        &mut self,
+        walker: ChunkWalker,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Range<usize>, BrokenBody> {
         let mut next = walker;
         let size;
         if self.delivery == Delivery::AsIs {
-            size = next.walk(input, |payload| self.observe(payload)).map_err(|_| BrokenBody)?;
+            size = next
+                .walk(input, |payload| self.observe(payload))
+                .map_err(|_| BrokenBody)?;
             self.walked_to(next);
             self.excess |= size < input.len();
             return Ok(0..size);
@@ -186,7 +211,11 @@ impl BodyRelay {
     }
 
     fn walked_to(&mut self, walker: ChunkWalker) {
-        self.source = if walker.is_done() { Source::Ended } else { Source::Chunked(walker) };
+        self.source = if walker.is_done() {
+            Source::Ended
+        } else {
+            Source::Chunked(walker)
+        };
     }
 
     fn observe(&mut self, payload: &[u8]) {

@@ -1,4 +1,4 @@
-use proptest::prelude::{prop, prop_assert, prop_assert_eq, prop_oneof, proptest, Just, Strategy};
+use proptest::prelude::{Just, Strategy, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use rstest::rstest;
 
 use super::*;
@@ -28,9 +28,14 @@ fn chunked(events: &[&str]) -> Vec<u8> {
 fn payload(mut framed: &[u8]) -> String {
     let mut walker = ChunkWalker::new();
     let mut out = Vec::new();
-    let used = walker.walk(framed, |stretch| out.extend_from_slice(stretch)).unwrap();
+    let used = walker
+        .walk(framed, |stretch| out.extend_from_slice(stretch))
+        .unwrap();
     framed = &framed[used..];
-    assert!(walker.is_done() && framed.is_empty(), "the framing is not whole");
+    assert!(
+        walker.is_done() && framed.is_empty(),
+        "the framing is not whole"
+    );
     String::from_utf8(out).unwrap()
 }
 
@@ -43,7 +48,12 @@ fn payload(mut framed: &[u8]) -> String {
 #[case::chunked_with_something_to_hide(BodyLength::Chunked, false, true, Delivery::Chunked)]
 #[case::until_close(BodyLength::UntilClose, false, false, Delivery::Chunked)]
 #[case::empty(BodyLength::Empty, false, true, Delivery::AsIs)]
-fn how_a_body_is_delivered(#[case] body: BodyLength, #[case] old: bool, #[case] hide: bool, #[case] expected: Delivery) {
+fn how_a_body_is_delivered(
+    #[case] body: BodyLength,
+    #[case] old: bool,
+    #[case] hide: bool,
+    #[case] expected: Delivery,
+) {
     assert_eq!(BodyRelay::new(body, old, hide).delivery(), expected);
 }
 
@@ -56,7 +66,13 @@ fn a_sized_body_is_passed_as_it_is_and_its_usage_read() {
 
         assert_eq!(sent, body);
         assert!(relay.is_ended() && !relay.has_excess());
-        assert_eq!(relay.usage(), Some(Usage { prompt: 1, completion: 2 }));
+        assert_eq!(
+            relay.usage(),
+            Some(Usage {
+                prompt: 1,
+                completion: 2
+            })
+        );
     }
 }
 
@@ -75,18 +91,35 @@ fn whole_lines_without_a_report_pass_untouched_even_when_something_is_hidden() {
 #[case::only_usage(USAGE, "")]
 #[case::usage_without_choices("data: {\"usage\":{\"total_tokens\":3}}\n\n", "")]
 #[case::no_space("data:{\"choices\":[],\"usage\":{\"total_tokens\":3}}\r\n\r\n", "")]
-#[case::with_choices("data: {\"choices\":[{}],\"usage\":{\"total_tokens\":3}}\n\n", "data: {\"choices\":[{}],\"usage\":{\"total_tokens\":3}}\n\n")]
-#[case::nothing_counted("data: {\"choices\":[],\"usage\":{\"total_tokens\":0}}\n\n", "data: {\"choices\":[],\"usage\":{\"total_tokens\":0}}\n\n")]
+#[case::with_choices(
+    "data: {\"choices\":[{}],\"usage\":{\"total_tokens\":3}}\n\n",
+    "data: {\"choices\":[{}],\"usage\":{\"total_tokens\":3}}\n\n"
+)]
+#[case::nothing_counted(
+    "data: {\"choices\":[],\"usage\":{\"total_tokens\":0}}\n\n",
+    "data: {\"choices\":[],\"usage\":{\"total_tokens\":0}}\n\n"
+)]
 #[case::comment(": \"usage\":{\n\n", ": \"usage\":{\n\n")]
-#[case::event_line("event: x\ndata: no json \"usage\":{}\n\n", "event: x\ndata: no json \"usage\":{}\n\n")]
+#[case::event_line(
+    "event: x\ndata: no json \"usage\":{}\n\n",
+    "event: x\ndata: no json \"usage\":{}\n\n"
+)]
 #[case::not_terminated("data: {\"a\":1}", "data: {\"a\":1}")]
 #[case::usage_not_terminated("data: {\"choices\":[],\"usage\":{\"total_tokens\":3}}", "")]
 fn what_is_withheld(#[case] event: &str, #[case] expected: &str) {
     let input = chunked(&["data: {\"a\":1}\n\n", event]);
     for cut in 1..=input.len() {
-        let (sent, relay) = relayed(BodyRelay::new(BodyLength::Chunked, false, true), &input, cut);
+        let (sent, relay) = relayed(
+            BodyRelay::new(BodyLength::Chunked, false, true),
+            &input,
+            cut,
+        );
         assert!(relay.is_ended());
-        assert_eq!(payload(&sent), format!("data: {{\"a\":1}}\n\n{expected}"), "cut into {cut}");
+        assert_eq!(
+            payload(&sent),
+            format!("data: {{\"a\":1}}\n\n{expected}"),
+            "cut into {cut}"
+        );
     }
 }
 
@@ -95,7 +128,11 @@ fn a_line_too_long_to_judge_passes_and_the_next_is_judged_again() {
     let long = format!("data: {}\n\n", "x".repeat(300 << 10));
     let input = chunked(&[&long, USAGE, DONE]);
 
-    let (sent, relay) = relayed(BodyRelay::new(BodyLength::Chunked, false, true), &input, 64 << 10);
+    let (sent, relay) = relayed(
+        BodyRelay::new(BodyLength::Chunked, false, true),
+        &input,
+        64 << 10,
+    );
 
     assert_eq!(payload(&sent), format!("{long}{DONE}"));
     assert!(relay.saw_end_marker());
@@ -106,7 +143,11 @@ fn bytes_behind_the_body_make_the_connection_useless() {
     for hide in [false, true] {
         let mut input = chunked(&[DONE]);
         input.extend(b"HTTP/1.1 200 OK");
-        let (sent, relay) = relayed(BodyRelay::new(BodyLength::Chunked, false, hide), &input, input.len());
+        let (sent, relay) = relayed(
+            BodyRelay::new(BodyLength::Chunked, false, hide),
+            &input,
+            input.len(),
+        );
         assert!(relay.is_ended() && relay.has_excess());
         assert_eq!(payload(&sent), DONE);
     }

@@ -42,15 +42,19 @@ pub(crate) async fn ask(
         }
     }
     let stream = dial(address, connect_limit).await?;
-    exchange(stream, request).await.map_err(|failed| match failed {
-        Failed::Unanswered => UpstreamFault::Closed,
-        Failed::Fault(fault) => fault,
-    })
+    exchange(stream, request)
+        .await
+        .map_err(|failed| match failed {
+            Failed::Unanswered => UpstreamFault::Closed,
+            Failed::Fault(fault) => fault,
+        })
 }
 
 async fn dial(address: SocketAddr, limit: Duration) -> Result<TcpStream, UpstreamFault> {
     let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
-    let stream = connected.map_err(|_| UpstreamFault::Connect)?.map_err(|_| UpstreamFault::Connect)?;
+    let stream = connected
+        .map_err(|_| UpstreamFault::Connect)?
+        .map_err(|_| UpstreamFault::Connect)?;
     // Without it small requests wait for acknowledgements; a socket that refuses works all the same.
     let _ = stream.set_nodelay(true);
     Ok(stream)
@@ -73,7 +77,13 @@ async fn exchange(mut stream: TcpStream, request: &Outgoing<'_>) -> Result<Answe
             _ => return Err(Failed::Fault(UpstreamFault::Closed)),
         }
         match ResponseHead::parse(&buffer, request.is_head_request) {
-            Ok(Some(head)) => return Ok(Answer { stream, head, buffer }),
+            Ok(Some(head)) => {
+                return Ok(Answer {
+                    stream,
+                    head,
+                    buffer,
+                });
+            }
             Ok(None) => {}
             Err(_) => return Err(Failed::Fault(UpstreamFault::Malformed)),
         }

@@ -24,7 +24,9 @@ impl<'r> Outgoing<'r> {
     /// The client's request with hop-by-hop fields removed and the body changed by `edits`.
     pub(crate) fn new(received: &'r Received, edits: &'r Edits, request_id: &str) -> Self {
         let length = edits.length(received.body());
-        let mut head = Vec::with_capacity(received.head_size() + 128 + if length <= JOINED { length } else { 0 });
+        let mut head = Vec::with_capacity(
+            received.head_size() + 128 + if length <= JOINED { length } else { 0 },
+        );
         write_head(received, length, request_id, &mut head);
         let mut body = SmallVec::new();
         for piece in edits.pieces(received.body()) {
@@ -34,7 +36,11 @@ impl<'r> Outgoing<'r> {
                 body.push(piece);
             }
         }
-        Self { head, body, is_head_request: received.method() == "HEAD" }
+        Self {
+            head,
+            body,
+            is_head_request: received.method() == "HEAD",
+        }
     }
 
     /// Sends everything.
@@ -42,8 +48,10 @@ impl<'r> Outgoing<'r> {
         if self.body.is_empty() {
             return io.write_all(&self.head).await;
         }
-        let mut slices: SmallVec<[IoSlice<'_>; 5]> =
-            std::iter::once(&self.head[..]).chain(self.body.iter().copied()).map(IoSlice::new).collect();
+        let mut slices: SmallVec<[IoSlice<'_>; 5]> = std::iter::once(&self.head[..])
+            .chain(self.body.iter().copied())
+            .map(IoSlice::new)
+            .collect();
         let mut left = &mut slices[..];
         while !left.is_empty() {
             let sent = io.write_vectored(left).await?;
@@ -63,14 +71,25 @@ fn write_head(received: &Received, length: usize, request_id: &str, out: &mut Ve
         }
         out.extend_from_slice(b"\r\n");
     };
-    line(&[received.method().as_bytes(), b" ", received.target().as_bytes(), b" HTTP/1.1"]);
-    let listed: SmallVec<[&[u8]; 4]> = received.field_values("connection").flat_map(fields::elements).collect();
+    line(&[
+        received.method().as_bytes(),
+        b" ",
+        received.target().as_bytes(),
+        b" HTTP/1.1",
+    ]);
+    let listed: SmallVec<[&[u8]; 4]> = received
+        .field_values("connection")
+        .flat_map(fields::elements)
+        .collect();
     for (name, value) in received.fields() {
         if !fields::is_hop_by_hop(name, &listed) && !is_replaced(name) {
             line(&[name, b": ", value]);
         }
     }
-    line(&[b"content-length: ", itoa::Buffer::new().format(length).as_bytes()]);
+    line(&[
+        b"content-length: ",
+        itoa::Buffer::new().format(length).as_bytes(),
+    ]);
     // Usage figures could not be read out of a compressed answer.
     line(&[b"accept-encoding: identity"]);
     line(&[b"x-request-id: ", request_id.as_bytes()]);

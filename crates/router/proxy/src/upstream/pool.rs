@@ -27,7 +27,9 @@ struct Waiting {
 impl Waiting {
     /// An engine that closes or speaks unasked makes the connection readable; reading tells no more than that.
     fn is_alive(&self) -> bool {
-        self.stream.poll_read_ready(&mut Context::from_waker(noop_waker_ref())).is_pending()
+        self.stream
+            .poll_read_ready(&mut Context::from_waker(noop_waker_ref()))
+            .is_pending()
     }
 }
 
@@ -53,14 +55,19 @@ impl Pool {
         let mut all = self.lock();
         let waiting = all.entry(address).or_default();
         if waiting.len() < KEPT {
-            waiting.push(Waiting { stream, since: Instant::now() });
+            waiting.push(Waiting {
+                stream,
+                since: Instant::now(),
+            });
         }
     }
 
     /// Closes connections that waited too long or that their engines closed.
     pub(crate) fn prune(&self) {
         self.lock().retain(|_, waiting| {
-            waiting.retain(|candidate| candidate.since.elapsed() < LONGEST_WAIT && candidate.is_alive());
+            waiting.retain(|candidate| {
+                candidate.since.elapsed() < LONGEST_WAIT && candidate.is_alive()
+            });
             !waiting.is_empty()
         });
     }

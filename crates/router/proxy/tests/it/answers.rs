@@ -23,7 +23,10 @@ async fn an_answer_is_passed_on_with_its_headers() {
 
     assert_eq!((answer.status, answer.text()), (200, r#"{"ok":"fine"}"#));
     assert_eq!(answer.headers("set-cookie"), ["a=1", "b=2"]);
-    assert_eq!((answer.header("keep-alive"), answer.header("x-private")), (None, None));
+    assert_eq!(
+        (answer.header("keep-alive"), answer.header("x-private")),
+        (None, None)
+    );
     assert_eq!(answer.header("content-length"), Some("13"));
 }
 
@@ -35,11 +38,20 @@ async fn the_engine_sees_the_request_without_what_concerns_the_connection() {
                    Accept-Encoding: gzip\r\nX-Request-Id: client-id\r\nX-Two: a\r\nX-Two: b\r\n";
 
     let answer = router
-        .ask(&post_with("/v1/chat/completions?a=%20b", headers, r#"{"model":"m","messages":[],"stream":false}"#))
+        .ask(&post_with(
+            "/v1/chat/completions?a=%20b",
+            headers,
+            r#"{"model":"m","messages":[],"stream":false}"#,
+        ))
         .await;
 
     let seen = &engine.seen()[0];
-    assert!(seen.head.starts_with("POST /v1/chat/completions?a=%20b HTTP/1.1\r\n"), "{}", seen.head);
+    assert!(
+        seen.head
+            .starts_with("POST /v1/chat/completions?a=%20b HTTP/1.1\r\n"),
+        "{}",
+        seen.head
+    );
     assert_eq!(seen.header("authorization"), Some("Bearer k"));
     assert_eq!(seen.header("cookie"), Some("c=1"));
     assert_eq!(seen.header("host"), Some("router"));
@@ -79,7 +91,9 @@ async fn the_model_is_rewritten(#[case] asked: &str, #[case] sent: &str) {
 
     router.ask(&post(CHAT, &body)).await;
 
-    let expected = format!(r#"{{"include_usage":true,"n":9007199254740993123,"model":"{sent}","messages":[],"x":1e400}}"#);
+    let expected = format!(
+        r#"{{"include_usage":true,"n":9007199254740993123,"model":"{sent}","messages":[],"x":1e400}}"#
+    );
     assert_eq!(String::from_utf8_lossy(&engine.seen()[0].body), expected);
 }
 
@@ -89,17 +103,33 @@ async fn the_model_is_rewritten(#[case] asked: &str, #[case] sent: &str) {
 #[case::engine_error("500 Internal Server Error", 500)]
 #[case::redirect("307 Temporary Redirect", 307)]
 #[tokio::test]
-async fn an_engines_own_refusal_is_the_clients_and_not_repeated(#[case] line: &'static str, #[case] status: u16) {
+async fn an_engines_own_refusal_is_the_clients_and_not_repeated(
+    #[case] line: &'static str,
+    #[case] status: u16,
+) {
     let script = move |_: usize, _: &crate::engine::Seen| {
-        vec![Step::Send(answer(line, "application/json", r#"{"error":"engine says"}"#))]
+        vec![Step::Send(answer(
+            line,
+            "application/json",
+            r#"{"error":"engine says"}"#,
+        ))]
     };
     let engines = Engine::start_several(vec![Box::new(script), Box::new(script)]).await;
     let router = TestRouter::serving(&[&engines[0], &engines[1]]).await;
 
     let answer = router.ask(&chat("m")).await;
 
-    assert_eq!((answer.status, answer.text()), (status, r#"{"error":"engine says"}"#));
-    assert_eq!(engines.iter().map(|engine| engine.seen().len()).sum::<usize>(), 1);
+    assert_eq!(
+        (answer.status, answer.text()),
+        (status, r#"{"error":"engine says"}"#)
+    );
+    assert_eq!(
+        engines
+            .iter()
+            .map(|engine| engine.seen().len())
+            .sum::<usize>(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -148,7 +178,12 @@ async fn interim_answers_are_skipped() {
 #[tokio::test]
 async fn a_body_that_ends_with_the_connection_reaches_the_client_in_chunks() {
     let engine = Engine::start(|_, _| {
-        vec![Step::Send(b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n{\"a\":1}".to_vec()), Step::Close]
+        vec![
+            Step::Send(
+                b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n{\"a\":1}".to_vec(),
+            ),
+            Step::Close,
+        ]
     })
     .await;
     let router = TestRouter::serving(&[&engine]).await;
@@ -168,7 +203,12 @@ async fn requests_in_flight_decide_who_is_asked() {
         steps.extend(ok("{}"));
         steps
     };
-    let engines = Engine::start_several(vec![Box::new(script.clone()), Box::new(script.clone()), Box::new(script)]).await;
+    let engines = Engine::start_several(vec![
+        Box::new(script.clone()),
+        Box::new(script.clone()),
+        Box::new(script),
+    ])
+    .await;
     let router = TestRouter::serving(&engines.iter().collect::<Vec<_>>()).await;
 
     let mut clients = Vec::new();
@@ -176,7 +216,12 @@ async fn requests_in_flight_decide_who_is_asked() {
         for _ in 0..3 {
             let mut client = router.client().await;
             client.send(&chat("m")).await;
-            router.until_metric(&format!("kthena_router_active_requests {}", clients.len() + 1)).await;
+            router
+                .until_metric(&format!(
+                    "kthena_router_active_requests {}",
+                    clients.len() + 1
+                ))
+                .await;
             clients.push(client);
         }
         for engine in &engines {

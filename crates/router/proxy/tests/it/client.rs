@@ -9,7 +9,9 @@ use tokio::net::TcpStream;
 
 /// Fails the test instead of hanging it.
 pub(crate) async fn soon<F: Future>(work: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(20), work).await.expect("it did not happen in time")
+    tokio::time::timeout(Duration::from_secs(20), work)
+        .await
+        .expect("it did not happen in time")
 }
 
 pub(crate) struct Client {
@@ -68,7 +70,10 @@ pub(crate) fn post_with(path: &str, headers: &str, body: &str) -> Vec<u8> {
 pub(crate) const CHAT: &str = "/v1/chat/completions";
 
 pub(crate) fn chat(model: &str) -> Vec<u8> {
-    post(CHAT, &format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]}}"#))
+    post(
+        CHAT,
+        &format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]}}"#),
+    )
 }
 
 pub(crate) fn get(path: &str) -> Vec<u8> {
@@ -77,7 +82,10 @@ pub(crate) fn get(path: &str) -> Vec<u8> {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), buffer: Vec::new() }
+        Self {
+            stream: TcpStream::connect(address).await.unwrap(),
+            buffer: Vec::new(),
+        }
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
@@ -94,7 +102,11 @@ impl Client {
     pub(crate) async fn until(&mut self, needle: &str) {
         soon(async {
             while !contains(&self.buffer, needle.as_bytes()) {
-                assert!(self.read().await > 0, "closed before {needle:?} came: {:?}", self.received());
+                assert!(
+                    self.read().await > 0,
+                    "closed before {needle:?} came: {:?}",
+                    self.received()
+                );
             }
         })
         .await;
@@ -120,18 +132,34 @@ impl Client {
 
     async fn read_answer(&mut self) -> Answer {
         let end = loop {
-            if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            if let Some(at) = self
+                .buffer
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n")
+            {
                 break at + 4;
             }
-            assert!(self.read().await > 0, "closed before an answer: {:?}", self.received());
+            assert!(
+                self.read().await > 0,
+                "closed before an answer: {:?}",
+                self.received()
+            );
         };
         let head = String::from_utf8(self.buffer[..end].to_vec()).unwrap();
         self.buffer.drain(..end);
         let status = head[9..12].parse().unwrap();
-        let mut answer = Answer { status, head, body: Vec::new(), complete: false };
+        let mut answer = Answer {
+            status,
+            head,
+            body: Vec::new(),
+            complete: false,
+        };
         if answer.header("transfer-encoding") == Some("chunked") {
             self.read_chunks(&mut answer).await;
-        } else if let Some(length) = answer.header("content-length").map(|value| value.parse().unwrap()) {
+        } else if let Some(length) = answer
+            .header("content-length")
+            .map(|value| value.parse().unwrap())
+        {
             while self.buffer.len() < length && self.read().await > 0 {}
             answer.complete = self.buffer.len() >= length;
             answer.body = self.buffer.drain(..length.min(self.buffer.len())).collect();
@@ -151,13 +179,16 @@ impl Client {
                 }
                 continue;
             };
-            let size = usize::from_str_radix(std::str::from_utf8(&self.buffer[..at]).unwrap(), 16).unwrap();
+            let size = usize::from_str_radix(std::str::from_utf8(&self.buffer[..at]).unwrap(), 16)
+                .unwrap();
             while self.buffer.len() < at + 2 + size + 2 {
                 if self.read().await == 0 {
                     return;
                 }
             }
-            answer.body.extend_from_slice(&self.buffer[at + 2..at + 2 + size]);
+            answer
+                .body
+                .extend_from_slice(&self.buffer[at + 2..at + 2 + size]);
             self.buffer.drain(..at + 2 + size + 2);
             if size == 0 {
                 answer.complete = true;
@@ -168,7 +199,9 @@ impl Client {
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
 }
 
 impl Client {

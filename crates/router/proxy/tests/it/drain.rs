@@ -54,7 +54,10 @@ async fn during_the_lame_duck_requests_are_served_but_readiness_is_gone() {
 
     crate::client::soon(async { while router.ask(&get("/readyz")).await.status == 200 {} }).await;
     let answer = router.ask(&chat("m")).await;
-    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (200, Some("close"))
+    );
     assert_eq!(router.ask(&get("/healthz")).await.status, 200);
     assert!(router.is_running());
 }

@@ -86,7 +86,9 @@ pub(crate) fn event(json: &str) -> Vec<u8> {
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 impl Engine {
-    pub(crate) async fn start(script: impl Fn(usize, &Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        script: impl Fn(usize, &Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         Self::start_at("127.0.0.1:0".parse().unwrap(), script).await
     }
 
@@ -109,7 +111,11 @@ impl Engine {
                 tokio::spawn(serve(Arc::clone(&own), stream, connection));
             }
         });
-        Self { address, state, task }
+        Self {
+            address,
+            state,
+            task,
+        }
     }
 
     /// Engines on one port of several loopback addresses, as pods of one server are.
@@ -132,13 +138,17 @@ impl Engine {
     /// Waits until this many requests arrived.
     pub(crate) async fn until_seen(&self, count: usize) {
         let mut seen = self.state.count.subscribe();
-        crate::client::soon(seen.wait_for(|seen| *seen >= count)).await.unwrap();
+        crate::client::soon(seen.wait_for(|seen| *seen >= count))
+            .await
+            .unwrap();
     }
 
     /// Waits until the router closed this many connections during [`Step::UntilClosed`].
     pub(crate) async fn until_closed(&self, count: usize) {
         let mut closed = self.state.closed.subscribe();
-        crate::client::soon(closed.wait_for(|closed| *closed >= count)).await.unwrap();
+        crate::client::soon(closed.wait_for(|closed| *closed >= count))
+            .await
+            .unwrap();
     }
 }
 
@@ -175,7 +185,11 @@ async fn serve(state: Arc<State>, mut stream: TcpStream, connection: usize) {
     }
 }
 
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize) -> Option<Seen> {
+async fn read_request(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+    connection: usize,
+) -> Option<Seen> {
     let end = loop {
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
@@ -185,8 +199,14 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: 
         }
     };
     let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
-    let mut seen = Seen { head, body: Vec::new(), connection };
-    let length: usize = seen.header("content-length").map_or(0, |value| value.parse().unwrap());
+    let mut seen = Seen {
+        head,
+        body: Vec::new(),
+        connection,
+    };
+    let length: usize = seen
+        .header("content-length")
+        .map_or(0, |value| value.parse().unwrap());
     while buffer.len() < end + length {
         if stream.read_buf(buffer).await.ok()? == 0 {
             return None;

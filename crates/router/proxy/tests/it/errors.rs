@@ -12,7 +12,10 @@ use crate::setup::{TestRouter, config, view};
 async fn routers(engines: &[&Engine]) -> [TestRouter; 2] {
     let mut legacy = config();
     legacy.error_style = ErrorStyle::Legacy;
-    [TestRouter::serving(engines).await, TestRouter::with(legacy, engines, &json!({})).await]
+    [
+        TestRouter::serving(engines).await,
+        TestRouter::with(legacy, engines, &json!({})).await,
+    ]
 }
 
 #[rstest]
@@ -25,8 +28,18 @@ async fn routers(engines: &[&Engine]) -> [TestRouter; 2] {
 #[case::blank_model(r#"{"model":" ","prompt":"x"}"#, 400, 404, Some("model not found"))]
 #[case::model_is_a_number(r#"{"model":1,"prompt":"x"}"#, 400, 404, Some("model not found"))]
 #[case::no_prompt(r#"{"model":"m"}"#, 400, 404, Some("prompt not found"))]
-#[case::unknown_model(r#"{"model":"nobody","prompt":"x"}"#, 404, 404, Some("route not found"))]
-#[case::no_pods(r#"{"model":"m","prompt":"x"}"#, 503, 503, Some("no available pods for model server: ns/s"))]
+#[case::unknown_model(
+    r#"{"model":"nobody","prompt":"x"}"#,
+    404,
+    404,
+    Some("route not found")
+)]
+#[case::no_pods(
+    r#"{"model":"m","prompt":"x"}"#,
+    503,
+    503,
+    Some("no available pods for model server: ns/s")
+)]
 #[tokio::test]
 async fn requests_that_cannot_be_served(
     #[case] body: &str,
@@ -45,7 +58,10 @@ async fn requests_that_cannot_be_served(
     assert_eq!(answer.header("retry-after").is_some(), status == 503);
     let old = legacy.ask(&post(CHAT, body)).await;
     assert_eq!(old.status, legacy_status);
-    assert_eq!(old.header("content-type"), Some("application/json; charset=utf-8"));
+    assert_eq!(
+        old.header("content-type"),
+        Some("application/json; charset=utf-8")
+    );
     assert_eq!(old.json().as_str(), error["message"].as_str());
     if let Some(message) = message {
         assert_eq!(error["message"], message);
@@ -69,8 +85,14 @@ async fn a_missing_server_or_provider_is_named() {
     let provider = router.ask(&chat("b")).await;
 
     assert_eq!((server.status, provider.status), (404, 404));
-    assert_eq!(server.json()["error"]["message"], "can't find model server: ns/gone");
-    assert_eq!(provider.json()["error"]["message"], "can't find external model provider: ns/gone");
+    assert_eq!(
+        server.json()["error"]["message"],
+        "can't find model server: ns/gone"
+    );
+    assert_eq!(
+        provider.json()["error"]["message"],
+        "can't find external model provider: ns/gone"
+    );
 }
 
 #[tokio::test]
@@ -79,9 +101,13 @@ async fn a_connection_serves_on_after_an_error() {
     let router = TestRouter::serving(&[&engine]).await;
     let mut client = router.client().await;
 
-    for (request, status) in
-        [(post(CHAT, "{"), 400), (chat("m"), 200), (chat("nobody"), 404), (get("/nothing"), 404), (chat("m"), 200)]
-    {
+    for (request, status) in [
+        (post(CHAT, "{"), 400),
+        (chat("m"), 200),
+        (chat("nobody"), 404),
+        (get("/nothing"), 404),
+        (chat("m"), 200),
+    ] {
         assert_eq!(client.ask(&request).await.status, status);
     }
 }
@@ -96,7 +122,9 @@ async fn a_body_above_the_limit_is_refused(#[case] chunked: bool) {
     let mut client = router.client().await;
 
     if chunked {
-        client.send(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        client
+            .send(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+            .await;
         let mut chunk = b"100000\r\n".to_vec();
         chunk.resize(chunk.len() + 0x10_0000, b' ');
         chunk.extend(b"\r\n");
@@ -105,7 +133,14 @@ async fn a_body_above_the_limit_is_refused(#[case] chunked: bool) {
         }
     } else {
         let length = 100_u32 << 20;
-        client.send(format!("POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{{").as_bytes()).await;
+        client
+            .send(
+                format!(
+                    "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{{"
+                )
+                .as_bytes(),
+            )
+            .await;
     }
     let answer = client.answer().await;
 
@@ -121,7 +156,12 @@ async fn a_large_body_reaches_the_engine_whole() {
     let router = TestRouter::serving(&[&engine]).await;
     let prompt = "p".repeat(60 << 20);
 
-    let answer = router.ask(&post("/v1/completions", &format!(r#"{{"model":"m","prompt":"{prompt}"}}"#))).await;
+    let answer = router
+        .ask(&post(
+            "/v1/completions",
+            &format!(r#"{{"model":"m","prompt":"{prompt}"}}"#),
+        ))
+        .await;
 
     assert_eq!(answer.status, 200);
     assert_eq!(engine.seen()[0].body.len(), prompt.len() + 46);
@@ -143,7 +183,9 @@ async fn heads_that_are_refused(#[case] headers: &str, #[case] status: u16) {
         other => other.to_owned(),
     };
 
-    let answer = router.ask(format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\n{headers}\r\n").as_bytes()).await;
+    let answer = router
+        .ask(format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\n{headers}\r\n").as_bytes())
+        .await;
 
     assert_eq!(answer.status, status);
     assert_eq!(answer.header("connection"), Some("close"));
@@ -165,10 +207,38 @@ async fn rules_look_at_headers_and_path() {
     router.publisher.publish(view.snapshot());
     let body = r#"{"model":"m","prompt":"x"}"#;
 
-    assert_eq!(router.ask(&post_with(CHAT, "x-tier: gold\r\n", body)).await.status, 200);
-    assert_eq!(router.ask(&post_with("/v1/ch%61t/completions", "X-TIER: gold\r\n", body)).await.status, 200);
-    assert_eq!(router.ask(&post_with(CHAT, "x-tier: iron\r\n", body)).await.status, 404);
-    assert_eq!(router.ask(&post_with("/v1/completions", "x-tier: gold\r\n", body)).await.status, 404);
+    assert_eq!(
+        router
+            .ask(&post_with(CHAT, "x-tier: gold\r\n", body))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        router
+            .ask(&post_with(
+                "/v1/ch%61t/completions",
+                "X-TIER: gold\r\n",
+                body
+            ))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        router
+            .ask(&post_with(CHAT, "x-tier: iron\r\n", body))
+            .await
+            .status,
+        404
+    );
+    assert_eq!(
+        router
+            .ask(&post_with("/v1/completions", "x-tier: gold\r\n", body))
+            .await
+            .status,
+        404
+    );
 }
 
 #[tokio::test]

@@ -41,9 +41,19 @@ async fn another_candidate_answers(#[case] fault: Vec<Step>) {
         faulty_seen = engines[0].seen().len();
     }
 
-    assert!(faulty_seen > 0, "ties are broken by chance, so the faulty engine was asked");
-    let bodies: Vec<_> = engines.iter().flat_map(Engine::seen).map(|seen| seen.body).collect();
-    assert!(bodies.iter().all(|body| *body == bodies[0]), "every attempt carries the whole body");
+    assert!(
+        faulty_seen > 0,
+        "ties are broken by chance, so the faulty engine was asked"
+    );
+    let bodies: Vec<_> = engines
+        .iter()
+        .flat_map(Engine::seen)
+        .map(|seen| seen.body)
+        .collect();
+    assert!(
+        bodies.iter().all(|body| *body == bodies[0]),
+        "every attempt carries the whole body"
+    );
 }
 
 #[rstest]
@@ -87,7 +97,10 @@ async fn in_the_old_style_a_server_error_of_the_last_engine_is_replaced(#[case] 
 
     let answer = router.ask(&chat("m")).await;
 
-    assert_eq!((answer.status, answer.text()), (503, "\"request to all pods failed\""));
+    assert_eq!(
+        (answer.status, answer.text()),
+        (503, "\"request to all pods failed\"")
+    );
 }
 
 #[tokio::test]
@@ -107,13 +120,20 @@ async fn a_retry_policy_bounds_the_attempts() {
 
 #[tokio::test]
 async fn an_engine_that_hangs_is_given_up_after_the_time_limit() {
-    let engines = Engine::start_several(vec![always(vec![Step::UntilClosed]), always(vec![Step::UntilClosed])]).await;
+    let engines = Engine::start_several(vec![
+        always(vec![Step::UntilClosed]),
+        always(vec![Step::UntilClosed]),
+    ])
+    .await;
     let policy = json!({"trafficPolicy": {"timeout": "30ms"}});
     let router = TestRouter::with(config(), &[&engines[0], &engines[1]], &policy).await;
 
     let answer = router.ask(&chat("m")).await;
 
-    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (504, Some("upstream_timeout")));
+    assert_eq!(
+        (answer.status, answer.json()["error"]["code"].as_str()),
+        (504, Some("upstream_timeout"))
+    );
     engines[0].until_closed(1).await;
     engines[1].until_closed(1).await;
 }

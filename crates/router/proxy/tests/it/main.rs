@@ -1,5 +1,11 @@
 //! The router over real sockets, with engines that do what a test tells them.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the report; helpers are not marked as tests"
+)]
+
 mod answers;
 mod client;
 mod drain;
@@ -10,4 +16,5 @@ mod health;
 mod logs;
 mod requests;
 mod setup;
+mod simulated;
 mod streams;

@@ -12,7 +12,9 @@ async fn pipelined_requests_are_answered_in_order() {
     let router = TestRouter::serving(&[&engine]).await;
     let mut client = router.client().await;
 
-    client.send(&[chat("m"), chat("m"), chat("m")].concat()).await;
+    client
+        .send(&[chat("m"), chat("m"), chat("m")].concat())
+        .await;
 
     for expected in ["0", "1", "2"] {
         assert_eq!(client.answer().await.text(), expected);
@@ -38,7 +40,9 @@ async fn a_chunked_body_reaches_the_engine_with_a_length() {
     let engine = Engine::start(|_, _| ok("{}")).await;
     let router = TestRouter::serving(&[&engine]).await;
     let mut client = router.client().await;
-    let mut request = format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\nTransfer-Encoding: chunked\r\n\r\n").into_bytes();
+    let mut request =
+        format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .into_bytes();
     for piece in BODY.as_bytes().chunks(7) {
         request.extend(format!("{:X};ext=1\r\n", piece.len()).bytes());
         request.extend(piece);
@@ -50,7 +54,11 @@ async fn a_chunked_body_reaches_the_engine_with_a_length() {
     client.send(&request).await;
 
     assert_eq!(client.answer().await.status, 200);
-    assert_eq!(client.answer().await.status, 200, "what follows is the next request");
+    assert_eq!(
+        client.answer().await.status,
+        200,
+        "what follows is the next request"
+    );
     let seen = engine.seen();
     assert_eq!(seen[0].header("transfer-encoding"), None);
     assert_eq!(seen[0].body, seen[1].body);
@@ -89,10 +97,20 @@ async fn a_target_in_absolute_form_is_understood() {
     let engine = Engine::start(|_, _| ok("{}")).await;
     let router = TestRouter::serving(&[&engine]).await;
 
-    let answer = router.ask(&post_with(&format!("http://router.example{CHAT}"), "", BODY)).await;
+    let answer = router
+        .ask(&post_with(
+            &format!("http://router.example{CHAT}"),
+            "",
+            BODY,
+        ))
+        .await;
 
     assert_eq!(answer.status, 200);
-    assert!(engine.seen()[0].head.starts_with(&format!("POST {CHAT} HTTP/1.1\r\n")));
+    assert!(
+        engine.seen()[0]
+            .head
+            .starts_with(&format!("POST {CHAT} HTTP/1.1\r\n"))
+    );
 }
 
 #[tokio::test]

@@ -44,7 +44,10 @@ pub(crate) fn view(engines: &[&Engine], spec: &Value) -> View {
         "workloadSelector": {"matchLabels": {"app": "m"}},
         "workloadPort": {"port": engines.first().map_or(1, |engine| engine.address.port())},
     });
-    server_spec.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    server_spec
+        .as_object_mut()
+        .unwrap()
+        .extend(spec.as_object().unwrap().clone());
     let server = json!({"metadata": {"namespace": "ns", "name": "s"}, "spec": server_spec});
     view.apply_server(Arc::new(serde_json::from_value(server).unwrap()));
     let route = json!({
@@ -108,14 +111,22 @@ impl TestRouter {
     }
 
     pub(crate) async fn metrics(&self) -> String {
-        let answer = Client::connect(self.metrics).await.ask(&crate::client::get("/metrics")).await;
+        let answer = Client::connect(self.metrics)
+            .await
+            .ask(&crate::client::get("/metrics"))
+            .await;
         answer.text().to_owned()
     }
 
     /// Waits until a metrics line starts with this.
     pub(crate) async fn until_metric(&self, line: &str) {
         soon(async {
-            while !self.metrics().await.lines().any(|other| other.starts_with(line)) {
+            while !self
+                .metrics()
+                .await
+                .lines()
+                .any(|other| other.starts_with(line))
+            {
                 tokio::task::yield_now().await;
             }
         })
@@ -127,7 +138,11 @@ impl TestRouter {
         self.shutdown.cancel();
         soon(self.running).await.unwrap().unwrap();
         drop(self.publisher);
-        std::fs::read_to_string(&self.log).unwrap_or_default().lines().map(str::to_owned).collect()
+        std::fs::read_to_string(&self.log)
+            .unwrap_or_default()
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     pub(crate) fn is_running(&self) -> bool {

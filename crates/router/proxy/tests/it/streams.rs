@@ -9,16 +9,24 @@ use crate::client::{CHAT, post};
 use crate::engine::{Engine, LAST_CHUNK, STREAM_HEAD, Step, event};
 use crate::setup::TestRouter;
 
-const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}"#;
+const USAGE: &str =
+    r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}"#;
 
 fn stream(model: &str, more: &str) -> Vec<u8> {
-    post(CHAT, &format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}],"stream":true{more}}}"#))
+    post(
+        CHAT,
+        &format!(
+            r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}],"stream":true{more}}}"#
+        ),
+    )
 }
 
 fn whole_stream() -> Vec<Step> {
     let mut steps = vec![Step::Send(STREAM_HEAD.to_vec())];
     for number in 0..3 {
-        steps.push(Step::Send(event(&format!(r#"{{"choices":[{{"delta":{{"content":"{number}"}}}}],"usage":null}}"#))));
+        steps.push(Step::Send(event(&format!(
+            r#"{{"choices":[{{"delta":{{"content":"{number}"}}}}],"usage":null}}"#
+        ))));
     }
     steps.push(Step::Send(event(USAGE)));
     steps.push(Step::Send(event("[DONE]")));
@@ -51,7 +59,11 @@ async fn each_event_arrives_before_the_next_is_made() {
 
     let answer = client.answer().await;
     assert!(answer.complete);
-    assert!(answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
+    assert!(
+        answer.text().ends_with("data: [DONE]\n\n"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[rstest]
@@ -66,9 +78,20 @@ async fn usage_reaches_only_a_client_that_asked(#[case] options: &str, #[case] s
     let answer = router.ask(&stream("m", options)).await;
 
     assert!(answer.complete);
-    assert_eq!(answer.text().contains("prompt_tokens"), shown, "{}", answer.text());
-    assert_eq!(answer.text().matches("data: ").count(), if shown { 5 } else { 4 });
-    assert_eq!(engine.seen()[0].json()["stream_options"]["include_usage"], true);
+    assert_eq!(
+        answer.text().contains("prompt_tokens"),
+        shown,
+        "{}",
+        answer.text()
+    );
+    assert_eq!(
+        answer.text().matches("data: ").count(),
+        if shown { 5 } else { 4 }
+    );
+    assert_eq!(
+        engine.seen()[0].json()["stream_options"]["include_usage"],
+        true
+    );
     let log = router.stop().await;
     // The estimate counts "hi" as ChatML: 30 characters.
     assert!(log[0].contains(" tokens=8/5 "), "{}", log[0]);
@@ -84,7 +107,10 @@ async fn a_stream_arrives_the_same_however_it_is_cut() {
         })
         .collect();
     let cut = move |number: usize, _: &crate::engine::Seen| {
-        whole.chunks(number + 1).map(|piece| Step::Send(piece.to_vec())).collect()
+        whole
+            .chunks(number + 1)
+            .map(|piece| Step::Send(piece.to_vec()))
+            .collect()
     };
     let engine = Engine::start(cut).await;
     let router = TestRouter::serving(&[&engine]).await;
@@ -163,9 +189,18 @@ async fn a_stream_that_breaks_off_reaches_the_client_broken(#[case] end: Step) {
 
     assert!(!answer.complete);
     assert!(answer.text().contains("content"));
-    assert_eq!(engine.seen().len(), 1, "nothing is repeated after the first byte");
+    assert_eq!(
+        engine.seen().len(),
+        1,
+        "nothing is repeated after the first byte"
+    );
     router.until_metric("kthena_router_active_requests 0").await;
-    assert!(router.metrics().await.contains(r#"error_type="response_forwarding""#));
+    assert!(
+        router
+            .metrics()
+            .await
+            .contains(r#"error_type="response_forwarding""#)
+    );
 }
 
 #[tokio::test]
@@ -174,7 +209,10 @@ async fn a_client_that_reads_slowly_slows_the_engine_and_loses_nothing() {
     let engine = Engine::start(|_, _| {
         let filler = "x".repeat(4000);
         let mut steps = vec![Step::Send(STREAM_HEAD.to_vec())];
-        steps.extend((0..EVENTS).map(|number| Step::Send(event(&format!(r#"{{"n":{number},"f":"{filler}"}}"#)))));
+        steps.extend(
+            (0..EVENTS)
+                .map(|number| Step::Send(event(&format!(r#"{{"n":{number},"f":"{filler}"}}"#)))),
+        );
         steps.push(Step::Send(LAST_CHUNK.to_vec()));
         steps
     })
@@ -190,7 +228,13 @@ async fn a_client_that_reads_slowly_slows_the_engine_and_loses_nothing() {
     let numbers: Vec<usize> = answer
         .text()
         .lines()
-        .filter_map(|line| line.strip_prefix("data: {\"n\":")?.split(',').next()?.parse().ok())
+        .filter_map(|line| {
+            line.strip_prefix("data: {\"n\":")?
+                .split(',')
+                .next()?
+                .parse()
+                .ok()
+        })
         .collect();
     assert_eq!(numbers, (0..EVENTS).collect::<Vec<_>>());
 }
@@ -200,11 +244,17 @@ async fn an_old_client_gets_the_payload_and_the_end_of_the_connection() {
     let engine = Engine::start(|_, _| whole_stream()).await;
     let router = TestRouter::serving(&[&engine]).await;
     let body = r#"{"model":"m","prompt":"x","stream":true}"#;
-    let request =
-        format!("POST /v1/completions HTTP/1.0\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let request = format!(
+        "POST /v1/completions HTTP/1.0\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
 
     let answer = router.ask(request.as_bytes()).await;
 
     assert_eq!(answer.header("transfer-encoding"), None);
-    assert!(answer.text().starts_with("data: ") && answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
+    assert!(
+        answer.text().starts_with("data: ") && answer.text().ends_with("data: [DONE]\n\n"),
+        "{}",
+        answer.text()
+    );
 }

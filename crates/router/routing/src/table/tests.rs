@@ -33,13 +33,19 @@ fn to(server: &str) -> Value {
 }
 
 fn facts(model: &str) -> RouteFacts<'_> {
-    RouteFacts { model, path: b"/v1/chat/completions", headers: &NoHeaders }
+    RouteFacts {
+        model,
+        path: b"/v1/chat/completions",
+        headers: &NoHeaders,
+    }
 }
 
 /// Name of the chosen server without its namespace.
 fn chosen(table: &RouteTable, facts: &RouteFacts<'_>, draw: u64) -> Option<String> {
     match table.select(facts, draw)?.target {
-        Target::Server(key) | Target::Provider(key) => Some(key.strip_prefix("ns/").unwrap().to_owned()),
+        Target::Server(key) | Target::Provider(key) => {
+            Some(key.strip_prefix("ns/").unwrap().to_owned())
+        }
         Target::Malformed => panic!("a malformed target was chosen"),
     }
 }
@@ -50,10 +56,16 @@ fn first(table: &RouteTable, model: &str) -> Option<String> {
 
 #[test]
 fn a_base_name_is_found_and_is_no_adapter() {
-    let table = RouteTable::build([&route("r", &json!({"modelName": "m", "loraAdapters": ["a"], "rules": to("s")}))]);
+    let table = RouteTable::build([&route(
+        "r",
+        &json!({"modelName": "m", "loraAdapters": ["a"], "rules": to("s")}),
+    )]);
 
     let base = table.select(&facts("m"), 0).unwrap();
-    assert_eq!((base.adapter, &**base.route.key(), base.rule), (false, "ns/r", 0));
+    assert_eq!(
+        (base.adapter, &**base.route.key(), base.rule),
+        (false, "ns/r", 0)
+    );
     assert!(table.select(&facts("a"), 0).unwrap().adapter);
     assert!(table.select(&facts("other"), 0).is_none());
     assert!(table.select(&facts(""), 0).is_none());
@@ -78,8 +90,14 @@ fn the_order_of_candidates(#[case] a: (&str, &str), #[case] b: (&str, &str), #[c
     let a = dated("a", a.0, a.1, &json!({"modelName": "m", "rules": to("a")}));
     let b = dated("b", b.0, b.1, &json!({"modelName": "m", "rules": to("b")}));
 
-    assert_eq!(first(&RouteTable::build([&a, &b]), "m").as_deref(), Some(winner));
-    assert_eq!(first(&RouteTable::build([&b, &a]), "m").as_deref(), Some(winner));
+    assert_eq!(
+        first(&RouteTable::build([&a, &b]), "m").as_deref(),
+        Some(winner)
+    );
+    assert_eq!(
+        first(&RouteTable::build([&b, &a]), "m").as_deref(),
+        Some(winner)
+    );
 }
 
 #[rstest]
@@ -93,20 +111,37 @@ fn the_order_of_candidates(#[case] a: (&str, &str), #[case] b: (&str, &str), #[c
 #[case::repetition_too_large(json!([{"modelMatch": {"uri": {"regex": "a{1001}|."}}, "targetModels": [{"modelServerName": "x"}]}]))]
 #[case::a_failed_draw_skips_later_rules(json!([{"targetModels": []}, {"targetModels": [{"modelServerName": "x"}]}]))]
 fn a_route_that_cannot_choose_leaves_the_request_to_the_next(#[case] rules: Value) {
-    let broken = dated("a", "2025-01-01T00:00:00Z", "1", &json!({"modelName": "m", "rules": rules}));
+    let broken = dated(
+        "a",
+        "2025-01-01T00:00:00Z",
+        "1",
+        &json!({"modelName": "m", "rules": rules}),
+    );
     let sound = route("b", &json!({"modelName": "m", "rules": to("s")}));
 
-    assert_eq!(first(&RouteTable::build([&broken, &sound]), "m").as_deref(), Some("s"));
+    assert_eq!(
+        first(&RouteTable::build([&broken, &sound]), "m").as_deref(),
+        Some("s")
+    );
     assert_eq!(first(&RouteTable::build([&broken]), "m"), None);
 }
 
 #[test]
 fn a_route_bound_to_a_gateway_takes_nothing_from_the_plain_listener() {
-    let bound = route("a", &json!({"modelName": "m", "parentRefs": [{"name": "gw"}], "rules": to("s")}));
-    let unbound = route("b", &json!({"modelName": "m", "parentRefs": [], "rules": to("t")}));
+    let bound = route(
+        "a",
+        &json!({"modelName": "m", "parentRefs": [{"name": "gw"}], "rules": to("s")}),
+    );
+    let unbound = route(
+        "b",
+        &json!({"modelName": "m", "parentRefs": [], "rules": to("t")}),
+    );
 
     assert_eq!(first(&RouteTable::build([&bound]), "m"), None);
-    assert_eq!(first(&RouteTable::build([&bound, &unbound]), "m").as_deref(), Some("t"));
+    assert_eq!(
+        first(&RouteTable::build([&bound, &unbound]), "m").as_deref(),
+        Some("t")
+    );
 }
 
 #[rstest]
@@ -126,7 +161,11 @@ fn uri_conditions(#[case] uri: Value, #[case] path: &str, #[case] expected: bool
     let rules = json!([{"modelMatch": {"uri": uri}, "targetModels": [{"modelServerName": "s"}]}]);
     let table = RouteTable::build([&route("r", &json!({"modelName": "m", "rules": rules}))]);
 
-    let facts = RouteFacts { model: "m", path: path.as_bytes(), headers: &NoHeaders };
+    let facts = RouteFacts {
+        model: "m",
+        path: path.as_bytes(),
+        headers: &NoHeaders,
+    };
     assert_eq!(chosen(&table, &facts, 0).is_some(), expected);
 }
 
@@ -138,12 +177,26 @@ fn uri_conditions(#[case] uri: Value, #[case] path: &str, #[case] expected: bool
 #[case::absent_does_not_match_a_value(json!({"x-tier": {"exact": "gold"}}), &[], false)]
 #[case::all_must_hold(json!({"a": {"exact": "1"}, "b": {"exact": "2"}}), &[("a", "1")], false)]
 #[case::all_hold(json!({"a": {"exact": "1"}, "b": {"regex": "^2$"}}), &[("a", "1"), ("b", "2")], true)]
-fn header_conditions(#[case] headers: Value, #[case] given: &[(&str, &str)], #[case] expected: bool) {
-    let rules = json!([{"modelMatch": {"headers": headers}, "targetModels": [{"modelServerName": "s"}]}]);
+fn header_conditions(
+    #[case] headers: Value,
+    #[case] given: &[(&str, &str)],
+    #[case] expected: bool,
+) {
+    let rules =
+        json!([{"modelMatch": {"headers": headers}, "targetModels": [{"modelServerName": "s"}]}]);
     let table = RouteTable::build([&route("r", &json!({"modelName": "m", "rules": rules}))]);
-    let given = Headers(given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
+    let given = Headers(
+        given
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+    );
 
-    let facts = RouteFacts { model: "m", path: b"/", headers: &given };
+    let facts = RouteFacts {
+        model: "m",
+        path: b"/",
+        headers: &given,
+    };
     assert_eq!(chosen(&table, &facts, 0).is_some(), expected);
 }
 
@@ -157,7 +210,10 @@ fn the_first_matching_rule_wins_and_body_model_is_exact() {
     let table = RouteTable::build([&route("r", &json!({"modelName": "m", "rules": rules}))]);
 
     let selection = table.select(&facts("m"), 0).unwrap();
-    assert_eq!((selection.rule, selection.target), (1, &Target::Server("ns/b".into())));
+    assert_eq!(
+        (selection.rule, selection.target),
+        (1, &Target::Server("ns/b".into()))
+    );
 }
 
 #[test]
@@ -165,14 +221,23 @@ fn a_provider_is_a_target_too() {
     let rules = json!([{"targetModels": [{"externalModelProviderName": "p"}]}]);
     let table = RouteTable::build([&route("r", &json!({"modelName": "m", "rules": rules}))]);
 
-    assert_eq!(table.select(&facts("m"), 0).unwrap().target, &Target::Provider("ns/p".into()));
+    assert_eq!(
+        table.select(&facts("m"), 0).unwrap().target,
+        &Target::Provider("ns/p".into())
+    );
 }
 
 #[test]
 fn names_are_listed_once_and_sorted() {
     let routes = [
-        route("a", &json!({"modelName": "z", "loraAdapters": ["b", "b"], "rules": []})),
-        route("b", &json!({"modelName": "b", "loraAdapters": ["a", ""], "rules": []})),
+        route(
+            "a",
+            &json!({"modelName": "z", "loraAdapters": ["b", "b"], "rules": []}),
+        ),
+        route(
+            "b",
+            &json!({"modelName": "b", "loraAdapters": ["a", ""], "rules": []}),
+        ),
     ];
     let table = RouteTable::build(&routes);
 

@@ -1,7 +1,11 @@
 use super::*;
 
 fn endpoint(name: &str) -> Arc<Endpoint> {
-    let pod = PodIdentity { namespace: "ns".into(), name: name.into(), uid: "u".into() };
+    let pod = PodIdentity {
+        namespace: "ns".into(),
+        name: name.into(),
+        uid: "u".into(),
+    };
     Arc::new(Endpoint::new(pod))
 }
 

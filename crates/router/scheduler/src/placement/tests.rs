@@ -8,18 +8,31 @@ use super::*;
 use crate::endpoint::{Endpoint, InFlight, PodIdentity};
 use crate::least_requests::LeastRequests;
 
-const REQUEST: RequestFacts<'static> = RequestFacts { model: "m", prompt_tokens: 1 };
+const REQUEST: RequestFacts<'static> = RequestFacts {
+    model: "m",
+    prompt_tokens: 1,
+};
 
 fn candidates(loads: &[u32]) -> (Vec<Candidate>, Vec<InFlight>) {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
     let candidates: Vec<Candidate> = (0..loads.len())
         .map(|number| {
             let name = number.to_string();
-            let pod = PodIdentity { namespace: "ns".into(), name: name.as_str().into(), uid: name.as_str().into() };
-            Candidate { endpoint: Arc::new(Endpoint::new(pod)), address }
+            let pod = PodIdentity {
+                namespace: "ns".into(),
+                name: name.as_str().into(),
+                uid: name.as_str().into(),
+            };
+            Candidate {
+                endpoint: Arc::new(Endpoint::new(pod)),
+                address,
+            }
         })
         .collect();
-    let busy = candidates.iter().zip(loads).flat_map(|(candidate, load)| (0..*load).map(|_| candidate.endpoint.begin()));
+    let busy = candidates
+        .iter()
+        .zip(loads)
+        .flat_map(|(candidate, load)| (0..*load).map(|_| candidate.endpoint.begin()));
     let busy = busy.collect();
     (candidates, busy)
 }
@@ -45,7 +58,11 @@ impl Scorer for ByName {
 
 #[test]
 fn nothing_is_placed_on_nothing() {
-    assert!(least_requests().place(&REQUEST, &[], &mut Rng::with_seed(1)).is_empty());
+    assert!(
+        least_requests()
+            .place(&REQUEST, &[], &mut Rng::with_seed(1))
+            .is_empty()
+    );
 }
 
 #[test]
@@ -63,20 +80,32 @@ fn equals_are_chosen_equally_often_at_every_place() {
     let mut rng = Rng::with_seed(3);
     let mut hits = [[0_u32; 8]; KEPT];
     for _ in 0..8000 {
-        for (place, position) in least_requests().place(&REQUEST, &candidates, &mut rng).into_iter().enumerate() {
+        for (place, position) in least_requests()
+            .place(&REQUEST, &candidates, &mut rng)
+            .into_iter()
+            .enumerate()
+        {
             hits[place][position as usize] += 1;
         }
     }
 
-    assert!(hits.iter().flatten().all(|hits| (850..1150).contains(hits)), "{hits:?}");
+    assert!(
+        hits.iter().flatten().all(|hits| (850..1150).contains(hits)),
+        "{hits:?}"
+    );
 }
 
 #[test]
 fn weights_decide_between_scorers() {
     let (candidates, _busy) = candidates(&[0; 3]);
     let place = |up, down| {
-        let profile = Profile::new(vec![(Box::new(ByName(1)), up), (Box::new(ByName(-1)), down)]);
-        profile.place(&REQUEST, &candidates, &mut Rng::with_seed(1)).to_vec()
+        let profile = Profile::new(vec![
+            (Box::new(ByName(1)), up),
+            (Box::new(ByName(-1)), down),
+        ]);
+        profile
+            .place(&REQUEST, &candidates, &mut Rng::with_seed(1))
+            .to_vec()
     };
 
     assert_eq!(place(2, 1), [2, 1, 0]);

@@ -14,14 +14,22 @@ fn pod(name: &str, uid: &str, labels: &[(&str, &str)]) -> PodFacts {
         namespace: "ns".to_owned(),
         name: name.to_owned(),
         uid: uid.to_owned(),
-        labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        labels: labels
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
         ready: true,
         address: Some([10, 0, 0, 1].into()),
     }
 }
 
 fn server(name: &str, spec: &serde_json::Value) -> Arc<ModelServer> {
-    Arc::new(serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": name}, "spec": spec})).unwrap())
+    Arc::new(
+        serde_json::from_value(
+            json!({"metadata": {"namespace": "ns", "name": name}, "spec": spec}),
+        )
+        .unwrap(),
+    )
 }
 
 fn selecting(labels: &[(&str, &str)]) -> serde_json::Value {
@@ -30,7 +38,13 @@ fn selecting(labels: &[(&str, &str)]) -> serde_json::Value {
 }
 
 fn names(snapshot: &Snapshot, server: &str) -> Vec<String> {
-    snapshot.server(server).unwrap().candidates().iter().map(|one| one.endpoint.pod().name.to_string()).collect()
+    snapshot
+        .server(server)
+        .unwrap()
+        .candidates()
+        .iter()
+        .map(|one| one.endpoint.pod().name.to_string())
+        .collect()
 }
 
 #[test]
@@ -42,7 +56,10 @@ fn a_server_that_arrives_after_its_pods_has_them() {
 
     let snapshot = view.snapshot();
     assert_eq!(names(&snapshot, "ns/s"), ["a"]);
-    assert_eq!(snapshot.server("ns/s").unwrap().candidates()[0].address, "10.0.0.1:8000".parse().unwrap());
+    assert_eq!(
+        snapshot.server("ns/s").unwrap().candidates()[0].address,
+        "10.0.0.1:8000".parse().unwrap()
+    );
 }
 
 #[test]
@@ -53,8 +70,15 @@ fn a_pod_may_belong_to_two_servers_and_counts_once() {
     view.apply_pod(pod("a", "1", &[("app", "x"), ("tier", "1")]));
 
     let snapshot = view.snapshot();
-    let _busy = snapshot.server("ns/s").unwrap().candidates()[0].endpoint.begin();
-    assert_eq!(snapshot.server("ns/t").unwrap().candidates()[0].endpoint.in_flight(), 1);
+    let _busy = snapshot.server("ns/s").unwrap().candidates()[0]
+        .endpoint
+        .begin();
+    assert_eq!(
+        snapshot.server("ns/t").unwrap().candidates()[0]
+            .endpoint
+            .in_flight(),
+        1
+    );
 }
 
 #[test]
@@ -63,19 +87,35 @@ fn updates_keep_counters_and_another_uid_or_a_return_does_not() {
     view.apply_server(server("s", &selecting(&[("app", "x")])));
     view.apply_pod(pod("a", "1", &[("app", "x")]));
     let before = view.snapshot();
-    let busy = before.server("ns/s").unwrap().candidates()[0].endpoint.begin();
+    let busy = before.server("ns/s").unwrap().candidates()[0]
+        .endpoint
+        .begin();
 
     let mut moved = pod("a", "1", &[("app", "x"), ("new", "label")]);
     moved.address = Some([10, 0, 0, 9].into());
     view.apply_pod(moved);
     let updated = view.snapshot();
     let candidate = &updated.server("ns/s").unwrap().candidates()[0];
-    assert_eq!((candidate.endpoint.in_flight(), candidate.address.ip().to_string()), (1, "10.0.0.9".to_owned()));
+    assert_eq!(
+        (
+            candidate.endpoint.in_flight(),
+            candidate.address.ip().to_string()
+        ),
+        (1, "10.0.0.9".to_owned())
+    );
 
     view.apply_pod(pod("a", "2", &[("app", "x")]));
-    assert_eq!(view.snapshot().server("ns/s").unwrap().candidates()[0].endpoint.in_flight(), 0);
+    assert_eq!(
+        view.snapshot().server("ns/s").unwrap().candidates()[0]
+            .endpoint
+            .in_flight(),
+        0
+    );
 
-    view.apply_pod(PodFacts { ready: false, ..pod("a", "2", &[("app", "x")]) });
+    view.apply_pod(PodFacts {
+        ready: false,
+        ..pod("a", "2", &[("app", "x")])
+    });
     assert!(names(&view.snapshot(), "ns/s").is_empty());
     drop(busy);
 }
@@ -115,7 +155,10 @@ fn an_old_snapshot_does_not_change() {
     view.delete_pod("ns", "a", "1");
     let new = view.snapshot();
 
-    assert_eq!((names(&old, "ns/s").len(), names(&new, "ns/s").len()), (1, 0));
+    assert_eq!(
+        (names(&old, "ns/s").len(), names(&new, "ns/s").len()),
+        (1, 0)
+    );
 }
 
 #[rstest]
@@ -139,15 +182,35 @@ fn policies_are_resolved() {
     let mut view = View::default();
     view.apply_server(server("s", &spec));
     spec["model"] = json!("served");
-    spec["trafficPolicy"] = json!({"timeout": "1m30s", "retry": {"attempts": -1, "retryInterval": "0s"}});
+    spec["trafficPolicy"] =
+        json!({"timeout": "1m30s", "retry": {"attempts": -1, "retryInterval": "0s"}});
     view.apply_server(server("t", &spec));
 
     let snapshot = view.snapshot();
-    let (s, t) = (snapshot.server("ns/s").unwrap(), snapshot.server("ns/t").unwrap());
-    assert_eq!((s.model.as_deref(), s.timeout.map(|limit| limit.as_secs())), (None, None));
-    assert_eq!(s.attempts.map(|policy| (policy.retries, policy.interval.as_millis())), Some((2, 100)));
-    assert_eq!((t.model.as_deref(), t.timeout.map(|limit| limit.as_secs())), (Some("served"), Some(90)));
-    assert_eq!(t.attempts, Some(Attempts { retries: 0, interval: std::time::Duration::ZERO }));
+    let (s, t) = (
+        snapshot.server("ns/s").unwrap(),
+        snapshot.server("ns/t").unwrap(),
+    );
+    assert_eq!(
+        (s.model.as_deref(), s.timeout.map(|limit| limit.as_secs())),
+        (None, None)
+    );
+    assert_eq!(
+        s.attempts
+            .map(|policy| (policy.retries, policy.interval.as_millis())),
+        Some((2, 100))
+    );
+    assert_eq!(
+        (t.model.as_deref(), t.timeout.map(|limit| limit.as_secs())),
+        (Some("served"), Some(90))
+    );
+    assert_eq!(
+        t.attempts,
+        Some(Attempts {
+            retries: 0,
+            interval: std::time::Duration::ZERO
+        })
+    );
 }
 
 #[rstest]
@@ -155,7 +218,12 @@ fn policies_are_resolved() {
 #[case::being_deleted("2026-01-01T00:00:00Z", "Running", "True", false)]
 #[case::pending("", "Pending", "True", false)]
 #[case::not_ready("", "Running", "False", false)]
-fn readiness_of_a_pod(#[case] deleted: &str, #[case] phase: &str, #[case] ready: &str, #[case] expected: bool) {
+fn readiness_of_a_pod(
+    #[case] deleted: &str,
+    #[case] phase: &str,
+    #[case] ready: &str,
+    #[case] expected: bool,
+) {
     let mut object = json!({
         "metadata": {"name": "a", "namespace": "ns", "uid": "1", "labels": null, "managedFields": []},
         "spec": {"containers": []},
@@ -180,29 +248,67 @@ fn roles_follow_the_labels() {
         "workloadPort": {"port": 8000},
     });
     let mut view = View::default();
-    view.apply_pod(pod("prefill", "1", &[("app", "x"), ("group", "g"), ("p", "1")]));
-    view.apply_pod(pod("both", "2", &[("app", "x"), ("group", "g"), ("p", "1"), ("d", "1")]));
+    view.apply_pod(pod(
+        "prefill",
+        "1",
+        &[("app", "x"), ("group", "g"), ("p", "1")],
+    ));
+    view.apply_pod(pod(
+        "both",
+        "2",
+        &[("app", "x"), ("group", "g"), ("p", "1"), ("d", "1")],
+    ));
     view.apply_pod(pod("neither", "3", &[("app", "x"), ("group", "g")]));
-    view.apply_pod(pod("groupless", "4", &[("app", "x"), ("group", ""), ("d", "1")]));
+    view.apply_pod(pod(
+        "groupless",
+        "4",
+        &[("app", "x"), ("group", ""), ("d", "1")],
+    ));
     view.apply_server(server("s", &spec));
 
     let snapshot = view.snapshot();
-    let Members::Disaggregated { groups, .. } = &snapshot.server("ns/s").unwrap().members else { panic!("no roles") };
+    let Members::Disaggregated { groups, .. } = &snapshot.server("ns/s").unwrap().members else {
+        panic!("no roles")
+    };
     assert_eq!(names(&snapshot, "ns/s"), ["both"]);
-    assert_eq!((groups.len(), groups["g"].prefill.len(), groups["g"].decode.len()), (1, 1, 1));
+    assert_eq!(
+        (
+            groups.len(),
+            groups["g"].prefill.len(),
+            groups["g"].decode.len()
+        ),
+        (1, 1, 1)
+    );
 
-    view.apply_pod(pod("both", "2", &[("app", "x"), ("group", "h"), ("d", "1")]));
+    view.apply_pod(pod(
+        "both",
+        "2",
+        &[("app", "x"), ("group", "h"), ("d", "1")],
+    ));
     let moved = view.snapshot();
-    let Members::Disaggregated { groups, .. } = &moved.server("ns/s").unwrap().members else { panic!("no roles") };
+    let Members::Disaggregated { groups, .. } = &moved.server("ns/s").unwrap().members else {
+        panic!("no roles")
+    };
     assert_eq!((groups["g"].decode.len(), groups["h"].decode.len()), (0, 1));
 }
 
 /// What may happen, over few names so that everything meets everything.
 #[derive(Debug, Clone)]
 enum Happening {
-    Pod { name: &'static str, uid: &'static str, ready: bool, app: &'static str, group: &'static str, role: &'static str },
+    Pod {
+        name: &'static str,
+        uid: &'static str,
+        ready: bool,
+        app: &'static str,
+        group: &'static str,
+        role: &'static str,
+    },
     PodGone(&'static str),
-    Server { name: &'static str, app: &'static str, pd: bool },
+    Server {
+        name: &'static str,
+        app: &'static str,
+        pd: bool,
+    },
     ServerGone(&'static str),
     Look,
 }
@@ -223,8 +329,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 fn server_spec(app: &str, pd: bool) -> serde_json::Value {
     let mut spec = selecting(&[("app", app)]);
     if pd {
-        spec["workloadSelector"]["pdGroup"] =
-            json!({"groupKey": "group", "decodeLabels": {"role": "d"}, "prefillLabels": {"role": "p"}});
+        spec["workloadSelector"]["pdGroup"] = json!({"groupKey": "group", "decodeLabels": {"role": "d"}, "prefillLabels": {"role": "p"}});
     }
     spec
 }
@@ -236,7 +341,12 @@ fn membership(snapshot: &Snapshot) -> BTreeSet<(String, String, String, String)>
         let mut note = |role: String, candidates: &[kthena_router_scheduler::Candidate]| {
             for candidate in candidates {
                 let pod = candidate.endpoint.pod();
-                all.insert((server.key.to_string(), role.clone(), pod.name.to_string(), pod.uid.to_string()));
+                all.insert((
+                    server.key.to_string(),
+                    role.clone(),
+                    pod.name.to_string(),
+                    pod.uid.to_string(),
+                ));
             }
         };
         match &server.members {
@@ -261,7 +371,14 @@ struct Model {
 impl Model {
     fn note(&mut self, happening: &Happening) {
         match *happening {
-            Happening::Pod { name, uid, ready: true, app, group, role } => {
+            Happening::Pod {
+                name,
+                uid,
+                ready: true,
+                app,
+                group,
+                role,
+            } => {
                 self.pods.insert(name, (uid, app, group, role));
             }
             Happening::Pod { name, .. } | Happening::PodGone(name) => {
@@ -281,9 +398,18 @@ impl Model {
         let mut all = BTreeSet::new();
         for (server, (wanted, pd)) in &self.servers {
             for (pod, (uid, app, group, role)) in &self.pods {
-                let part = if *pd { format!("{group} {role}") } else { "member".to_owned() };
+                let part = if *pd {
+                    format!("{group} {role}")
+                } else {
+                    "member".to_owned()
+                };
                 if app == wanted && !(*pd && group.is_empty()) {
-                    all.insert((format!("ns/{server}"), part, (*pod).to_owned(), (*uid).to_owned()));
+                    all.insert((
+                        format!("ns/{server}"),
+                        part,
+                        (*pod).to_owned(),
+                        (*uid).to_owned(),
+                    ));
                 }
             }
         }
@@ -293,11 +419,23 @@ impl Model {
 
 fn tell(view: &mut View, happening: &Happening) {
     match *happening {
-        Happening::Pod { name, uid, ready, app, group, role } => {
-            view.apply_pod(PodFacts { ready, ..pod(name, uid, &[("app", app), ("group", group), ("role", role)]) });
+        Happening::Pod {
+            name,
+            uid,
+            ready,
+            app,
+            group,
+            role,
+        } => {
+            view.apply_pod(PodFacts {
+                ready,
+                ..pod(name, uid, &[("app", app), ("group", group), ("role", role)])
+            });
         }
         Happening::PodGone(name) => view.delete_pod("ns", name, ""),
-        Happening::Server { name, app, pd } => view.apply_server(server(name, &server_spec(app, pd))),
+        Happening::Server { name, app, pd } => {
+            view.apply_server(server(name, &server_spec(app, pd)));
+        }
         Happening::ServerGone(name) => view.delete_server("ns", name),
         Happening::Look => drop(view.snapshot()),
     }

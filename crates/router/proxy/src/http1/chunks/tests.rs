@@ -51,7 +51,10 @@ fn broken_framing(#[case] input: &str) {
 
 #[test]
 fn bytes_behind_the_end_are_not_touched() {
-    assert_eq!(walk(b"0\r\n\r\nHTTP/1.1 200", 100), Ok((Vec::new(), 5, true)));
+    assert_eq!(
+        walk(b"0\r\n\r\nHTTP/1.1 200", 100),
+        Ok((Vec::new(), 5, true))
+    );
 }
 
 proptest! {
