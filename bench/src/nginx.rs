@@ -15,7 +15,12 @@ pub(crate) fn start(
 ) -> anyhow::Result<Process> {
     let first = u32::from(Ipv4Addr::LOCALHOST);
     let servers: Vec<String> = (0..pods)
-        .map(|number| format!("    server {}:{engine_port};\n", Ipv4Addr::from(first + number)))
+        .map(|number| {
+            format!(
+                "    server {}:{engine_port};\n",
+                Ipv4Addr::from(first + number)
+            )
+        })
         .collect();
     let servers = servers.concat();
     let root = folder.display();

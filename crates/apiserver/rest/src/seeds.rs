@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use kthena_apiserver_objects::{
     ApiError, GroupResource, Store,
     write::{Author, Part},
@@ -28,23 +29,26 @@ const FOREIGN: [&str; 2] = [
 
 /// Makes what is missing and brings definitions of an older program up to date.
 pub(crate) async fn plant(server: &Inner) -> Result<(), ServerError> {
-    for name in NAMESPACES {
-        let namespace =
-            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
-        settle(server, "v1", "Namespace", namespace).await?;
-    }
+    let namespaces = NAMESPACES.map(
+        |name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }),
+    );
     let foreign = FOREIGN
         .iter()
         .filter_map(|text| serde_json::from_str(text).ok());
-    for definition in kthena_api::crd::all().into_iter().chain(foreign) {
+    let definitions = kthena_api::crd::all().into_iter().chain(foreign);
+    // Side by side, so that all of them share one or two syncs.
+    let namespaces = namespaces
+        .into_iter()
+        .map(|object| settle(server, "v1", "Namespace", object));
+    let definitions = definitions.map(|object| {
         settle(
             server,
             "apiextensions.k8s.io/v1",
             "CustomResourceDefinition",
-            definition,
+            object,
         )
-        .await?;
-    }
+    });
+    tokio::try_join!(try_join_all(namespaces), try_join_all(definitions))?;
     Ok(())
 }
 

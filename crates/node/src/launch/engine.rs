@@ -92,18 +92,6 @@ impl EngineCall {
         argv.extend(self.args);
         argv
     }
-
-    /// The port it will listen on.
-    pub fn port(&self) -> u16 {
-        let fallback = if self.dialect == Dialect::Vllm {
-            8000
-        } else {
-            30000
-        };
-        flag(&self.args, "--port")
-            .and_then(|port| port.parse().ok())
-            .unwrap_or(fallback)
-    }
 }
 
 fn of_module(module: &str) -> Option<Dialect> {
@@ -170,22 +158,6 @@ pub fn script_on_address(script: &str, address: IpAddr) -> String {
         }
         None => out,
     }
-}
-
-fn flag<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        if word == name {
-            return words.next().map(String::as_str);
-        }
-        if let Some(value) = word
-            .strip_prefix(name)
-            .and_then(|rest| rest.strip_prefix('='))
-        {
-            return Some(value);
-        }
-    }
-    None
 }
 
 /// Splits a line of shell as far as engine calls need it: quotes, backslashes, `$NAME` and `${NAME}`.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::command::{Choice, EngineMode, Kind, Offer, Refusal, Wanted, choose};
-use super::engine::{EngineCall, script_on_address};
+use super::engine::script_on_address;
 use super::expand::expand;
 use super::mounts::{Mount, rewrite};
 use super::names;
@@ -262,13 +262,4 @@ fn scripts_get_the_address(#[case] script: &str, #[case] expected: &str) {
         script_on_address(script, IpAddr::from([127, 0, 0, 9])),
         expected
     );
-}
-
-#[rstest]
-#[case::default_of_vllm("vllm serve m", 8000)]
-#[case::default_of_sglang("python -m sglang.launch_server", 30000)]
-#[case::flag("vllm serve m --port 81", 81)]
-#[case::joined_flag("vllm serve m --port=82", 82)]
-fn ports(#[case] line: &str, #[case] port: u16) {
-    assert_eq!(EngineCall::parse(&words(line)).unwrap().port(), port);
 }

@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, waitpid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, kill_process, set_child_subreaper,
+    setrlimit, waitpid,
+};
 
 use super::children::Child;
 use super::protocol::{Call, Known, Message, Reply, Request, VERSION};
@@ -26,6 +29,9 @@ const HURRY_FOR: Duration = Duration::from_secs(2);
 const LAST_GRACE: Duration = Duration::from_secs(30);
 /// An agent that does not read for so long is dropped.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Descriptors that the supervisor may use.
+const MOST_FILES: u64 = 65_536;
 
 struct Agent {
     stream: UnixStream,
@@ -50,6 +56,7 @@ pub(crate) fn run(dir: &Path, orphan_grace: Duration) -> io::Result<()> {
     // Alone in its session: a Ctrl-C at the terminal is for the agent.
     let _ = rustix::process::setsid();
     set_child_subreaper(Some(rustix::process::getpid()))?;
+    raise_file_limit();
     let lock = File::create(dir.join(LOCK))?;
     lock.try_lock()
         .map_err(|_| io::Error::other("another supervisor runs on this folder"))?;
@@ -74,6 +81,23 @@ pub(crate) fn run(dir: &Path, orphan_grace: Duration) -> io::Result<()> {
     server.kill_all();
     drop(std::fs::remove_file(SOCKET));
     Ok(())
+}
+
+/// Each container takes two descriptors, and the usual limit of 1,024 would end at five hundred of them.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit
+        .maximum
+        .map_or(MOST_FILES, |most| most.min(MOST_FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit {
+            current: Some(wanted),
+            ..limit
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            note(&format!("cannot raise the limit of open files: {error}"));
+        }
+    }
 }
 
 /// A line for the supervisor's own log, which is its standard error.

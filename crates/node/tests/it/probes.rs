@@ -1,5 +1,6 @@
 //! Startup, readiness and liveness probes against a small server.
 
+use kthena_testkit::ControlPlane;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -128,4 +129,20 @@ async fn a_grpc_probe_says_that_it_is_not_supported() {
     fixture
         .event("grpc", "Unhealthy", "gRPC probes are not supported")
         .await;
+}
+
+#[tokio::test]
+async fn an_https_probe_accepts_any_certificate() {
+    let fixture = fixture().await;
+    let plane = ControlPlane::shared(&[]).await.unwrap();
+    let port: u16 = plane.url().rsplit(':').next().unwrap().parse().unwrap();
+    let mut container = shell("main", "exec sleep 1000");
+    let get = json!({ "scheme": "HTTPS", "host": "127.0.0.1", "port": port, "path": "/healthz" });
+    container["readinessProbe"] =
+        json!({ "httpGet": get, "periodSeconds": 1, "timeoutSeconds": 5 });
+    fixture
+        .pod("secure", json!({ "containers": [container] }))
+        .await;
+
+    fixture.ready("secure").await;
 }

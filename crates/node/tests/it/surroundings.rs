@@ -76,7 +76,7 @@ async fn a_missing_config_map_is_waited_for() {
 #[tokio::test]
 async fn volumes_are_folders_and_follow_their_config_map(#[case] server: Server) {
     let fixture = fixture_on(server, |config| {
-        config.volume_refresh = std::time::Duration::from_millis(200)
+        config.volume_refresh = std::time::Duration::from_millis(200);
     })
     .await;
     fixture

@@ -9,6 +9,7 @@
 mod clients;
 mod definitions;
 mod embedded;
+mod history;
 mod kubectl;
 mod real;
 

@@ -7,13 +7,16 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kthena_apiserver_builtin::run;
+use kthena_apiserver_rest::{ApiServer, ApiServerConfig};
 use kthena_testkit::{ControlPlane, Part, eventually_ok, objects};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use kube::runtime::watcher::Event;
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -37,13 +40,14 @@ impl Scene {
             .await
             .unwrap();
         plane.add_kwok_nodes(1).await.unwrap();
-        let client = plane.client().await.unwrap();
+        Self::on(plane.client().await.unwrap(), namespace).await
+    }
+
+    async fn on(client: Client, namespace: &str) -> Self {
         let namespaces: Api<Namespace> = Api::all(client.clone());
+        let namespace_object = typed(objects::namespace(namespace));
         namespaces
-            .create(
-                &PostParams::default(),
-                &typed(objects::namespace(namespace)),
-            )
+            .create(&PostParams::default(), &namespace_object)
             .await
             .unwrap();
         let mut scene = Self {
@@ -268,4 +272,74 @@ async fn a_service_lists_its_pods_and_follows_them() {
     scene.change(json!({"spec": {"replicas": 0}})).await;
     listed(0).await;
     scene.stop().await;
+}
+
+/// Makes every pod ready as soon as it is seen, as a node would.
+async fn play_node(client: Client) {
+    let pods: Api<Pod> = Api::all(client.clone());
+    let mut events =
+        kube::runtime::watcher(pods, kube::runtime::watcher::Config::default()).boxed();
+    while let Some(event) = events.next().await {
+        let (Ok(Event::Apply(pod)) | Ok(Event::InitApply(pod))) = event else {
+            continue;
+        };
+        let done = pod
+            .status
+            .as_ref()
+            .is_some_and(|status| status.phase.as_deref() == Some("Running"));
+        if done || pod.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let own: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap());
+        let conditions = json!([{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+        let status =
+            json!({"status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": conditions}});
+        let patched = own
+            .patch_status(
+                &pod.name_any(),
+                &PatchParams::default(),
+                &Patch::Merge(status),
+            )
+            .await;
+        // It may have been deleted in the meantime.
+        assert!(
+            patched.is_ok() || own.get_opt(&pod.name_any()).await.unwrap().is_none(),
+            "{patched:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_rolls_on_the_embedded_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = ApiServer::open(ApiServerConfig::new(folder.path(), "token"))
+        .await
+        .unwrap();
+    let node = tokio::spawn(play_node(server.client()));
+    let mut scene = Scene::on(server.client(), "embedded").await;
+    scene.deploy(objects::deployment("web", 3, "one")).await;
+    scene.complete(3).await;
+
+    scene.change(json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "two"}]}}}})).await;
+    scene.complete(3).await;
+
+    assert!(scene.pods().await.iter().all(|pod| image(pod) == "two"));
+    assert_eq!(scene.sets().await.len(), 2);
+    scene
+        .deployments()
+        .delete("web", &DeleteParams::default())
+        .await
+        .unwrap();
+    let gone = eventually_ok(
+        "pods and sets follow their Deployment",
+        DEADLINE,
+        || async {
+            let left = (scene.pods().await.len(), scene.sets().await.len());
+            if left == (0, 0) { Ok(()) } else { Err(left) }
+        },
+    );
+    gone.await.unwrap();
+    scene.stop().await;
+    node.abort();
+    server.shutdown().await;
 }

@@ -5,7 +5,7 @@ use super::{check, defaults::fill_defaults, pod_spec::quality_of_service, settle
 
 const NOW: &str = "2026-01-01T00:00:00Z";
 
-fn pod(container: Value) -> Value {
+fn pod(container: &Value) -> Value {
     json!({ "metadata": { "name": "p" }, "spec": { "containers": [container] } })
 }
 
@@ -23,7 +23,7 @@ fn faults(group: &str, kind: &str, object: &Value, old: Option<&Value>) -> Vec<S
 #[case::digest("nginx@sha256:abc", "IfNotPresent")]
 #[case::port_of_a_registry("localhost:5000/nginx", "Always")]
 fn an_image_that_may_change_is_always_pulled(#[case] image: &str, #[case] policy: &str) {
-    let mut pod = pod(json!({ "name": "c", "image": image }));
+    let mut pod = pod(&json!({ "name": "c", "image": image }));
 
     fill_defaults("", "Pod", &mut pod);
 
@@ -35,7 +35,7 @@ fn an_image_that_may_change_is_always_pulled(#[case] image: &str, #[case] policy
 
 #[test]
 fn a_probe_and_limits_are_filled_and_amounts_spelt_out() {
-    let mut pod = pod(json!({
+    let mut pod = pod(&json!({
         "name": "c",
         "image": "i:1",
         "readinessProbe": { "httpGet": { "port": 80 } },
@@ -85,7 +85,7 @@ fn rules_survive_values_of_any_type(#[case] group: &str, #[case] kind: &str) {
 
 #[test]
 fn filling_twice_changes_nothing() {
-    let mut once = pod(json!({
+    let mut once = pod(&json!({
         "name": "c", "image": "i", "ports": [{ "containerPort": 80 }],
         "env": [{ "name": "IP", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } }],
     }));

@@ -25,7 +25,9 @@ fn record(status: u16) -> Record {
 
 fn own_families(metrics: &Metrics) -> String {
     let text = metrics.render();
-    text.split_inclusive('\n').filter(|line| line.contains("kthena_router_")).collect()
+    text.split_inclusive('\n')
+        .filter(|line| line.contains("kthena_router_"))
+        .collect()
 }
 
 #[test]

@@ -148,9 +148,15 @@ fn chatml(messages: &[Value]) -> String {
         };
         if let Some(content) = content {
             let role = message["role"].as_str().unwrap();
-            text.extend(["<|im_start|>", role, "
-", &content, "<|im_end|>
-"]);
+            text.extend([
+                "<|im_start|>",
+                role,
+                "
+",
+                &content,
+                "<|im_end|>
+",
+            ]);
         }
     }
     text

@@ -46,7 +46,7 @@ async fn a_stream_that_runs_is_finished_and_waiting_connections_are_closed() {
 async fn during_the_lame_duck_requests_are_served_but_readiness_is_gone() {
     let engine = Engine::start(|_, _| ok("{}")).await;
     let mut config = config();
-    config.lame_duck = Duration::from_secs(60);
+    config.lame_duck = Duration::from_mins(1);
     let router = TestRouter::with(config, &[&engine], &json!({})).await;
     assert_eq!(router.ask(&get("/readyz")).await.status, 200);
 

@@ -44,8 +44,11 @@ impl Seen {
     }
 }
 
+/// What to do with request number n.
+pub(crate) type Script = Box<dyn Fn(usize, &Seen) -> Vec<Step> + Send + Sync>;
+
 struct State {
-    script: Box<dyn Fn(usize, &Seen) -> Vec<Step> + Send + Sync>,
+    script: Script,
     seen: Mutex<Vec<Seen>>,
     count: watch::Sender<usize>,
     closed: watch::Sender<usize>,
@@ -119,9 +122,7 @@ impl Engine {
     }
 
     /// Engines on one port of several loopback addresses, as pods of one server are.
-    pub(crate) async fn start_several(
-        scripts: Vec<Box<dyn Fn(usize, &Seen) -> Vec<Step> + Send + Sync>>,
-    ) -> Vec<Self> {
+    pub(crate) async fn start_several(scripts: Vec<Script>) -> Vec<Self> {
         let mut engines: Vec<Self> = Vec::new();
         for (number, script) in (1_u8..).zip(scripts) {
             let port = engines.first().map_or(0, |engine| engine.address.port());

@@ -7,10 +7,8 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::client::chat;
-use crate::engine::{Engine, Seen, Step, answer, ok};
+use crate::engine::{Engine, Script, Step, answer, ok};
 use crate::setup::{TestRouter, config};
-
-type Script = Box<dyn Fn(usize, &Seen) -> Vec<Step> + Send + Sync>;
 
 fn always(steps: Vec<Step>) -> Script {
     Box::new(move |_, _| steps.clone())
