@@ -212,13 +212,23 @@ impl UpArgs {
 }
 
 /// Variables that a container gets from this program's environment, as an image would bring them.
-const INHERITED: [&str; 6] = [
+const INHERITED: [&str; 16] = [
     "PATH",
     "HOME",
     "LANG",
-    "LD_LIBRARY_PATH",
-    "HF_HOME",
     "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+    "CUDA_HOME",
+    "HF_HOME",
+    "HF_TOKEN",
+    "HF_ENDPOINT",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
 ];
 
 impl Place {

@@ -229,14 +229,7 @@ impl Source {
                     return Ok(());
                 }
             }
-            let current = tokio::fs::metadata(&self.path)
-                .await
-                .ok()
-                .map(|meta| meta.ino());
-            if current.is_some()
-                && current != Some(file.metadata().await?.ino())
-                && let Some(next) = open(&self.path).await?
-            {
+            if let Some(next) = self.after(&file).await? {
                 file = next;
                 continue;
             }
@@ -247,6 +240,19 @@ impl Source {
                 () = sender.closed() => return Ok(()),
                 () = tokio::time::sleep(LOOK) => {}
             }
+        }
+    }
+
+    /// The file that came after `file`, if that has been rotated away.
+    async fn after(&self, file: &File) -> io::Result<Option<File>> {
+        let inode = file.metadata().await?.ino();
+        let files = self.files();
+        let is_it = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|meta| meta.ino() == inode);
+        match files.iter().position(is_it) {
+            Some(0) => Ok(None),
+            Some(age) => open(&files[age - 1]).await,
+            // Dropped while it was read: go on with the oldest that is left.
+            None => open(files.last().unwrap_or(&self.path)).await,
         }
     }
 

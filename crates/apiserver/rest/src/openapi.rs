@@ -11,7 +11,7 @@ mod tests;
 use std::sync::Arc;
 
 use http::{
-    HeaderValue, StatusCode,
+    HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH},
     request::Parts,
 };
@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    answer::{self, Answer},
+    answer::{self, Answer, Body},
     catalog::{Catalog, Origin, ResourceType, api_version, custom},
     engine::Engine,
 };
@@ -69,6 +69,24 @@ pub(crate) fn answer(engine: &Engine, rest: &str, parts: &Parts) -> Answer {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
     }
     Ok(response)
+}
+
+/// Answers `/openapi/v2`, which kubectl asks for only to check kinds that version 3 does not know.
+///
+/// Such a kind is not served, so that a document without definitions says all there is to say. Go clients read it in
+/// protobuf: `swagger` is field 1, `info` field 2, and in it `title` and `version` are fields 1 and 2.
+pub(crate) fn answer_v2() -> Response<Body> {
+    let field = |number: u8, bytes: &[u8]| {
+        let length = u8::try_from(bytes.len()).unwrap_or_default();
+        [&[number << 3 | 2, length], bytes].concat()
+    };
+    let info = [field(1, b"Kubernetes"), field(2, b"v1.36.3")].concat();
+    let document = [field(1, b"2.0"), field(2, &info)].concat();
+    answer::whole(
+        StatusCode::OK,
+        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+        document.into(),
+    )
 }
 
 fn index(catalog: &Catalog) -> Value {

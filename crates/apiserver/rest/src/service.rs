@@ -71,6 +71,9 @@ impl ApiService {
         if let Target::OpenApiV3(rest) = &target {
             return openapi::answer(&self.inner.engine, rest, parts);
         }
+        if target == Target::OpenApiV2 {
+            return Ok(openapi::answer_v2());
+        }
         let accepted = accepted(&parts.headers)?;
         let catalog = self.inner.engine.catalog();
         let found = match (target, accepted.shape) {

@@ -75,16 +75,32 @@ impl LogFile {
         }
     }
 
-    fn append(&mut self, out: &[u8]) -> io::Result<()> {
-        if out.is_empty() {
-            return Ok(());
+    fn append(&mut self, mut out: &[u8]) -> io::Result<()> {
+        while !out.is_empty() {
+            let (now, later) = out.split_at(self.room(out));
+            if now.is_empty() {
+                self.rotate()?;
+            }
+            self.file.write_all(now)?;
+            self.size += now.len() as u64;
+            out = later;
         }
-        if self.size > 0 && self.size + out.len() as u64 > self.limit {
-            self.rotate()?;
-        }
-        self.file.write_all(out)?;
-        self.size += out.len() as u64;
         Ok(())
+    }
+
+    /// How much of `out`, whole lines, still belongs into the current file; an empty file takes at least one line.
+    fn room(&self, out: &[u8]) -> usize {
+        let free = usize::try_from(self.limit.saturating_sub(self.size)).unwrap_or(usize::MAX);
+        if out.len() <= free {
+            return out.len();
+        }
+        let ends = |bytes: &[u8]| memchr::memrchr(b'\n', bytes).map(|end| end + 1);
+        let first = || memchr::memchr(b'\n', out).map_or(out.len(), |end| end + 1);
+        match ends(&out[..free]) {
+            Some(end) => end,
+            None if self.size == 0 => first(),
+            None => 0,
+        }
     }
 
     fn rotate(&mut self) -> io::Result<()> {

@@ -131,12 +131,18 @@ proptest! {
     }
 
     #[test]
-    fn rotation_keeps_the_youngest_lines_within_the_limit(count in 1..200_usize, files in 1..4_u32) {
+    fn rotation_keeps_the_youngest_lines_within_the_limit(
+        count in 1..200_usize,
+        files in 1..4_u32,
+        at_once in any::<bool>(),
+    ) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.log");
         let mut log = LogFile::open(&path, 400, files).unwrap();
-        for line in 0..count {
-            log.write(format!("line {line}\n").as_bytes(), Timestamp::UNIX_EPOCH).unwrap();
+        let lines: Vec<String> = (0..count).map(|line| format!("line {line}\n")).collect();
+        let writes = if at_once { vec![lines.concat()] } else { lines };
+        for text in writes {
+            log.write(text.as_bytes(), Timestamp::UNIX_EPOCH).unwrap();
         }
         let mut kept: Vec<String> = Vec::new();
         for age in (1..10).rev() {
@@ -146,6 +152,8 @@ proptest! {
 
         let expected: Vec<String> = (count - kept.len()..count).map(|line| format!("line {line}")).collect();
         prop_assert_eq!(kept, expected);
+        let sizes = std::fs::read_dir(dir.path()).unwrap().map(|one| one.unwrap().metadata().unwrap().len());
+        prop_assert!(sizes.max() <= Some(400));
         let found = std::fs::read_dir(dir.path()).unwrap().count();
         prop_assert!(found <= files as usize);
     }

@@ -39,11 +39,7 @@ async fn a_pod_for_volcano_becomes_ready_on_a_kwok_node() {
     let pods: Api<Pod> = Api::namespaced(client, "volcano-pod");
     let mut pod = objects::pod("web", "engine");
     pod["spec"]["schedulerName"] = "volcano".into();
-    eventually_ok("the pod is accepted", DEADLINE, || {
-        pods.create(&create, Box::leak(Box::new(typed(pod.clone()))))
-    })
-    .await
-    .unwrap();
+    pods.create(&create, &typed(pod)).await.unwrap();
 
     let ready = eventually("the pod is ready", DEADLINE, || async {
         let status = pods.get("web").await.ok()?.status?;

@@ -280,7 +280,7 @@ async fn play_node(client: Client) {
     let mut events =
         kube::runtime::watcher(pods, kube::runtime::watcher::Config::default()).boxed();
     while let Some(event) = events.next().await {
-        let (Ok(Event::Apply(pod)) | Ok(Event::InitApply(pod))) = event else {
+        let Ok(Event::Apply(pod) | Event::InitApply(pod)) = event else {
             continue;
         };
         let done = pod

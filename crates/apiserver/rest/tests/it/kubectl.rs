@@ -130,6 +130,16 @@ async fn server_side_apply_and_strict_validation() {
         refused.contains("unknown field \"spec.replica\""),
         "{refused}"
     );
+    let nobody = test
+        .fails(
+            &["apply", "-f", "-"],
+            &DEPLOYMENT.replace("kind: Deployment", "kind: Deploy"),
+        )
+        .await;
+    assert!(
+        nobody.contains("no matches for kind \"Deploy\""),
+        "{nobody}"
+    );
     let dry = test
         .ok_with(
             &["apply", "--dry-run=server", "-f", "-"],
