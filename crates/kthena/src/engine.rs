@@ -42,7 +42,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
         kthena_process::cancel_on_signals(shutdown.clone()).context("signals")?;
-        let Err(error) = kthena_engine_sim::run(config, shutdown).await else { return Ok(ExitCode::SUCCESS) };
+        let Err(error) = kthena_engine_sim::run(config, shutdown).await else {
+            return Ok(ExitCode::SUCCESS);
+        };
         tracing::error!("{error}");
         Ok(ExitCode::from(error.exit_code()))
     })

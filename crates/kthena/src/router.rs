@@ -135,7 +135,11 @@ struct Settings {
 
 /// Runs the router until a signal, and through its drain.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    Logs { verbosity: args.klog.verbosity, ..Logs::default() }.start()?;
+    Logs {
+        verbosity: args.klog.verbosity,
+        ..Logs::default()
+    }
+    .start()?;
     tracing::info!(?args, "flags");
     let settings = resolve(args, |name| std::env::var(name).ok())?;
     for warning in &settings.warnings {
@@ -143,7 +147,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     check_config_file(Path::new(CONFIG_FILE))?;
     // Requests are served by the router's own threads; this one watches and accepts.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(serve(settings))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -167,21 +173,36 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 
 fn resolve(args: &Args, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<Settings> {
     let mut warnings = Vec::new();
-    let flag = |name: &str, value: &GoFlag| match value.as_deref().map(|text| (text, go_bool(text))) {
+    let flag = |name: &str, value: &GoFlag| match value.as_deref().map(|text| (text, go_bool(text)))
+    {
         None => Ok(None),
         Some((_, Some(value))) => Ok(Some(value)),
         Some((text, None)) => bail!("--{name}: {text:?} is neither true nor false"),
     };
-    ensure!(args.tls_cert.is_empty() == args.tls_key.is_empty(), "--tls-cert and --tls-key need each other");
-    ensure!(args.tls_cert.is_empty(), "--tls-cert: this release does not serve TLS; end TLS in front of it");
+    ensure!(
+        args.tls_cert.is_empty() == args.tls_key.is_empty(),
+        "--tls-cert and --tls-key need each other"
+    );
+    ensure!(
+        args.tls_cert.is_empty(),
+        "--tls-cert: this release does not serve TLS; end TLS in front of it"
+    );
     let gateway = flag("enable-gateway-api", &args.enable_gateway_api)?.unwrap_or(false);
-    let extension = flag("enable-gateway-api-inference-extension", &args.enable_gateway_api_inference_extension)?;
-    ensure!(gateway || !extension.unwrap_or(false), "--enable-gateway-api-inference-extension needs --enable-gateway-api");
+    let extension = flag(
+        "enable-gateway-api-inference-extension",
+        &args.enable_gateway_api_inference_extension,
+    )?;
+    ensure!(
+        gateway || !extension.unwrap_or(false),
+        "--enable-gateway-api-inference-extension needs --enable-gateway-api"
+    );
     if gateway {
         warnings.push("--enable-gateway-api: this release serves no Gateways; requests are routed without them".to_owned());
     }
     if flag("enable-webhook", &args.enable_webhook)? == Some(true) {
-        warnings.push("--enable-webhook: this release runs no admission server in the router".to_owned());
+        warnings.push(
+            "--enable-webhook: this release runs no admission server in the router".to_owned(),
+        );
     }
     let switches = queue_switches(&env)?;
     warnings.extend(switches);
@@ -193,28 +214,66 @@ fn resolve(args: &Args, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<
     let router = RouterConfig {
         listen: listen(args.port),
         metrics_listen: Some(listen(args.metrics_port)),
-        expose_metrics: flag("expose-metrics-on-router-port", &args.expose_metrics_on_router_port)?.unwrap_or(false),
-        error_style: if legacy { ErrorStyle::Legacy } else { ErrorStyle::OpenAi },
+        expose_metrics: flag(
+            "expose-metrics-on-router-port",
+            &args.expose_metrics_on_router_port,
+        )?
+        .unwrap_or(false),
+        error_style: if legacy {
+            ErrorStyle::Legacy
+        } else {
+            ErrorStyle::OpenAi
+        },
         access_log: access_log(&env),
-        drain_timeout: env_duration(&env, "DRAIN_TIMEOUT", false, defaults.drain_timeout, &mut warnings),
-        lame_duck: env_duration(&env, "SHUTDOWN_DELAY", true, defaults.lame_duck, &mut warnings),
+        drain_timeout: env_duration(
+            &env,
+            "DRAIN_TIMEOUT",
+            false,
+            defaults.drain_timeout,
+            &mut warnings,
+        ),
+        lame_duck: env_duration(
+            &env,
+            "SHUTDOWN_DELAY",
+            true,
+            defaults.lame_duck,
+            &mut warnings,
+        ),
         ..defaults
     };
-    let client = ClientConfig { rate: request_rate(args), ..ClientConfig::default() };
-    Ok(Settings { router, client, warnings })
+    let client = ClientConfig {
+        rate: request_rate(args),
+        ..ClientConfig::default()
+    };
+    Ok(Settings {
+        router,
+        client,
+        warnings,
+    })
 }
 
 /// The two queue modes exclude each other; neither exists here yet.
 fn queue_switches(env: &impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<String>> {
     let fairness = env_bool(env, "ENABLE_FAIRNESS_SCHEDULING", false);
     let boost = env_bool(env, "ENABLE_SESSION_BOOST", false);
-    ensure!(!(fairness && boost), "ENABLE_FAIRNESS_SCHEDULING and ENABLE_SESSION_BOOST exclude each other");
-    let asked = if fairness { "ENABLE_FAIRNESS_SCHEDULING" } else { "ENABLE_SESSION_BOOST" };
+    ensure!(
+        !(fairness && boost),
+        "ENABLE_FAIRNESS_SCHEDULING and ENABLE_SESSION_BOOST exclude each other"
+    );
+    let asked = if fairness {
+        "ENABLE_FAIRNESS_SCHEDULING"
+    } else {
+        "ENABLE_SESSION_BOOST"
+    };
     Ok((fairness || boost).then(|| format!("{asked}: this release has no request queue")))
 }
 
 fn request_rate(args: &Args) -> Option<RequestRate> {
-    let per_second = if args.kube_api_qps > 0.0 { args.kube_api_qps } else { 5.0 };
+    let per_second = if args.kube_api_qps > 0.0 {
+        args.kube_api_qps
+    } else {
+        5.0
+    };
     let burst = NonZeroU32::new(args.kube_api_burst).or(NonZeroU32::new(10))?;
     Some(RequestRate { per_second, burst })
 }
@@ -237,13 +296,28 @@ fn access_log(env: &impl Fn(&str) -> Option<String>) -> Option<(AccessLogFormat,
 
 /// `auth` in the config file must not be ignored: requests would be let in that nobody checked.
 fn check_config_file(path: &Path) -> anyhow::Result<()> {
-    let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
-    let config: serde_json::Value =
-        serde_yaml_ng::from_str(&text).with_context(|| format!("{} is not valid", path.display()))?;
-    let uri = config.pointer("/auth/jwksUri").and_then(serde_json::Value::as_str).unwrap_or_default();
-    ensure!(uri.is_empty(), "{}: auth.jwksUri: this release does not authenticate requests", path.display());
-    if config.get("scheduler").is_some_and(|scheduler| !scheduler.is_null()) {
-        tracing::warn!("{}: scheduler: this release places by least requests in flight only", path.display());
+    let Ok(text) = std::fs::read_to_string(path) else {
+        return Ok(());
+    };
+    let config: serde_json::Value = serde_yaml_ng::from_str(&text)
+        .with_context(|| format!("{} is not valid", path.display()))?;
+    let uri = config
+        .pointer("/auth/jwksUri")
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default();
+    ensure!(
+        uri.is_empty(),
+        "{}: auth.jwksUri: this release does not authenticate requests",
+        path.display()
+    );
+    if config
+        .get("scheduler")
+        .is_some_and(|scheduler| !scheduler.is_null())
+    {
+        tracing::warn!(
+            "{}: scheduler: this release places by least requests in flight only",
+            path.display()
+        );
     }
     Ok(())
 }
@@ -259,12 +333,18 @@ fn env_duration(
     default: Duration,
     warnings: &mut Vec<String>,
 ) -> Duration {
-    let Some(text) = env(name).filter(|text| !text.is_empty()) else { return default };
+    let Some(text) = env(name).filter(|text| !text.is_empty()) else {
+        return default;
+    };
     let parsed = text.parse::<GoDuration>().ok().and_then(GoDuration::to_std);
-    parsed.filter(|duration| zero_is_valid || !duration.is_zero()).unwrap_or_else(|| {
-        warnings.push(format!("{name}: {text:?} is no valid duration; {default:?} is used"));
-        default
-    })
+    parsed
+        .filter(|duration| zero_is_valid || !duration.is_zero())
+        .unwrap_or_else(|| {
+            warnings.push(format!(
+                "{name}: {text:?} is no valid duration; {default:?} is used"
+            ));
+            default
+        })
 }
 
 /// The words Go takes for true and false.

@@ -3,6 +3,7 @@
 //! Order of things: manifests are read and checked before anything runs; the API server comes first and goes last,
 //! so that whatever the others say on their way out is kept.
 
+use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -299,6 +300,11 @@ async fn start_parts(
     server.set_pod_logs(NodeLogs::shared(node.logs()));
     let stop = parts.shutdown();
     parts.spawn("node", node.run(stop.clone()));
+    let deployments = kthena_apiserver_builtin::run(client.clone(), stop.clone());
+    parts.spawn("deployments", async move {
+        deployments.await;
+        Ok::<_, Infallible>(())
+    });
     parts.spawn(
         "controllers",
         kthena_controllers_driver::run(client.clone(), DriverConfig::default(), stop.clone()),

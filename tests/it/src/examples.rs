@@ -22,17 +22,40 @@ fn answers(name: &str, requests: &[(&str, &[(&str, &str)])]) -> Vec<(u16, String
 
 #[test]
 fn lora_adapters_keep_their_names_and_the_base_model_is_renamed() {
-    let answers = answers("lora", &[("qwen-adapters", &[]), ("sql", &[]), ("legal", &[]), ("poetry", &[])]);
+    let answers = answers(
+        "lora",
+        &[
+            ("qwen-adapters", &[]),
+            ("sql", &[]),
+            ("legal", &[]),
+            ("poetry", &[]),
+        ],
+    );
 
-    let names: Vec<_> = answers.iter().map(|(status, model)| (*status, model.as_str())).collect();
-    assert_eq!(names, [(200, "qwen2.5-7b"), (200, "sql"), (200, "legal"), (404, "")]);
+    let names: Vec<_> = answers
+        .iter()
+        .map(|(status, model)| (*status, model.as_str()))
+        .collect();
+    assert_eq!(
+        names,
+        [(200, "qwen2.5-7b"), (200, "sql"), (200, "legal"), (404, "")]
+    );
 }
 
 #[test]
 fn a_header_picks_the_model_server() {
-    let answers = answers("header-match", &[("assistant", &[("X-User-Tier", "premium")]), ("assistant", &[])]);
+    let answers = answers(
+        "header-match",
+        &[
+            ("assistant", &[("X-User-Tier", "premium")]),
+            ("assistant", &[]),
+        ],
+    );
 
-    let names: Vec<_> = answers.iter().map(|(status, model)| (*status, model.as_str())).collect();
+    let names: Vec<_> = answers
+        .iter()
+        .map(|(status, model)| (*status, model.as_str()))
+        .collect();
     assert_eq!(names, [(200, "assistant-large"), (200, "assistant-small")]);
 }
 
@@ -40,13 +63,17 @@ fn a_header_picks_the_model_server() {
 fn canary_weights_split_the_traffic() {
     let machine = Machine::new();
     let router = machine.up(&example("canary"));
-    until("both versions", || (chat(&router, "chat", &[]).0 == 200).then_some(()));
+    until("both versions", || {
+        (chat(&router, "chat", &[]).0 == 200).then_some(())
+    });
 
     let mut counts = BTreeMap::new();
     for _ in 0..100 {
         let (status, body) = chat(&router, "chat", &[]);
         assert_eq!(status, 200, "{body}");
-        *counts.entry(body["model"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+        *counts
+            .entry(body["model"].as_str().unwrap().to_owned())
+            .or_insert(0) += 1;
     }
 
     // 10 % of 100: outside 1..=25 once in some 30,000 runs.
@@ -57,14 +84,25 @@ fn canary_weights_split_the_traffic() {
 fn workers_find_their_entry_pod() {
     let machine = Machine::new();
     let router = machine.up(&example("multi-node"));
-    let entry = machine.kubectl(&["get", "pod", "llama-0-node-0-0", "-o", "jsonpath={.status.podIP}"]).stdout;
+    let entry = machine
+        .kubectl(&[
+            "get",
+            "pod",
+            "llama-0-node-0-0",
+            "-o",
+            "jsonpath={.status.podIP}",
+        ])
+        .stdout;
 
     let said = until("a worker's log", || {
         let log = machine.run(&["logs", "llama-0-node-0-2"]).stdout;
         log.contains("joins").then_some(log)
     });
 
-    assert!(said.contains(&format!("node 2 of 3 joins {entry}:6379")), "{said} does not name {entry}");
+    assert!(
+        said.contains(&format!("node 2 of 3 joins {entry}:6379")),
+        "{said} does not name {entry}"
+    );
     assert_eq!(chat(&router, "llama-70b", &[]).0, 200);
 }
 
@@ -74,10 +112,20 @@ fn prefill_and_decode_pods_come_up_in_one_group() {
     machine.up(&example("prefill-decode"));
 
     let pods = machine.kubectl(&[
-        "get", "pods", "-l", "modelserving.volcano.sh/group-name=pd-0", "--sort-by=.metadata.name", "-o", "name",
+        "get",
+        "pods",
+        "-l",
+        "modelserving.volcano.sh/group-name=pd-0",
+        "--sort-by=.metadata.name",
+        "-o",
+        "name",
     ]);
 
-    assert_eq!(pods.stdout, "pod/pd-0-decode-0-0\npod/pd-0-decode-0-1\npod/pd-0-prefill-0-0\n", "{}", pods.stderr);
+    assert_eq!(
+        pods.stdout, "pod/pd-0-decode-0-0\npod/pd-0-decode-0-1\npod/pd-0-prefill-0-0\n",
+        "{}",
+        pods.stderr
+    );
 }
 
 #[test]

@@ -12,9 +12,21 @@ fn a_second_up_says_who_runs_and_what_to_do() {
     let ended = machine.run(&["up", "--port=0"]);
 
     assert!(!ended.success);
-    assert!(ended.stderr.contains("kthena already runs on"), "{}", ended.stderr);
-    assert!(ended.stderr.contains(&format!("serving on {router}")), "{}", ended.stderr);
-    assert!(ended.stderr.contains("kthena local down"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("kthena already runs on"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains(&format!("serving on {router}")),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("kthena local down"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -26,8 +38,18 @@ fn a_busy_port_is_named() {
     let ended = machine.run(&["up", &format!("--port={port}")]);
 
     assert!(!ended.success);
-    assert!(ended.stderr.contains(&format!("port {port} of 127.0.0.1: Address already in use")), "{}", ended.stderr);
-    assert!(ended.stderr.contains("--port picks another"), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains(&format!("port {port} of 127.0.0.1: Address already in use")),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("--port picks another"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -37,7 +59,13 @@ fn a_file_that_cannot_be_read_is_named() {
     let ended = machine.run(&["up", "--port=0", "-f", "/nowhere/model.yaml"]);
 
     assert!(!ended.success);
-    assert!(ended.stderr.contains("/nowhere/model.yaml: No such file or directory"), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains("/nowhere/model.yaml: No such file or directory"),
+        "{}",
+        ended.stderr
+    );
 }
 
 const THREE_FAULTS: &str = "\
@@ -71,21 +99,30 @@ fn all_faults_of_a_manifest_are_reported_with_file_line_and_field() {
         format!("{file}:9: spec.template.roles[0].name: "),
         format!("{file}:14: spec.template.roles[0].workerReplicas: "),
     ] {
-        assert!(ended.stderr.contains(&expected), "{expected:?} is not in\n{}", ended.stderr);
+        assert!(
+            ended.stderr.contains(&expected),
+            "{expected:?} is not in\n{}",
+            ended.stderr
+        );
     }
 }
 
 #[test]
 fn an_unknown_kind_is_named_with_what_may_have_been_meant() {
     let machine = Machine::new();
-    let file = machine.write("kind.yaml", "apiVersion: serving/v1\nkind: modelServing\nmetadata:\n  name: a\n");
+    let file = machine.write(
+        "kind.yaml",
+        "apiVersion: serving/v1\nkind: modelServing\nmetadata:\n  name: a\n",
+    );
 
     let ended = machine.run(&["up", "--port=0", "-f", file.to_str().unwrap()]);
 
     assert!(!ended.success);
     assert!(
-        ended.stderr.contains("kind.yaml:2: no kind \"modelServing\" in \"serving/v1\"; did you mean \
-            workload.serving.volcano.sh/v1alpha1 ModelServing?"),
+        ended.stderr.contains(
+            "kind.yaml:2: no kind \"modelServing\" in \"serving/v1\"; did you mean \
+            workload.serving.volcano.sh/v1alpha1 ModelServing?"
+        ),
         "{}",
         ended.stderr
     );
@@ -106,7 +143,9 @@ fn a_program_that_is_not_there_is_named_in_the_pods_events() {
         .unwrap();
 
     let event = crate::machine::until("an event", || {
-        let events = machine.kubectl(&["get", "events", "-o", "jsonpath={.items[*].message}"]).stdout;
+        let events = machine
+            .kubectl(&["get", "events", "-o", "jsonpath={.items[*].message}"])
+            .stdout;
         events.contains("no-such-program").then_some(events)
     });
 
@@ -122,7 +161,13 @@ fn what_needs_a_running_kthena_says_how_to_start_it() {
     for command in [&["status"][..], &["logs", "pod"], &["down"]] {
         let ended = machine.run(command);
         assert!(!ended.success, "{command:?}");
-        assert!(ended.stderr.contains("start it with `kthena local up -f FILE`"), "{}", ended.stderr);
+        assert!(
+            ended
+                .stderr
+                .contains("start it with `kthena local up -f FILE`"),
+            "{}",
+            ended.stderr
+        );
     }
 }
 
@@ -135,10 +180,24 @@ fn status_shows_groups_pods_and_load_and_kubectl_the_same_objects() {
     let servings = machine.kubectl(&["get", "modelservings"]);
 
     assert!(status.success, "{}", status.stderr);
-    for expected in ["qwen  2/2 groups ready", "qwen-1-server-0-0", "0 running, 0 waiting"] {
-        assert!(status.stdout.contains(expected), "{expected:?} is not in\n{}", status.stdout);
+    for expected in [
+        "qwen  2/2 groups ready",
+        "qwen-1-server-0-0",
+        "0 running, 0 waiting",
+    ] {
+        assert!(
+            status.stdout.contains(expected),
+            "{expected:?} is not in\n{}",
+            status.stdout
+        );
     }
-    assert!(servings.stdout.starts_with("NAME   REPLICAS   AVAILABLE   UPDATED   AGE\nqwen   2          2"), "{}", servings.stdout);
+    assert!(
+        servings
+            .stdout
+            .starts_with("NAME   REPLICAS   AVAILABLE   UPDATED   AGE\nqwen   2          2"),
+        "{}",
+        servings.stdout
+    );
 }
 
 #[test]
@@ -147,7 +206,13 @@ fn a_reset_forgets_everything_but_not_under_a_running_program() {
     machine.up(&example("quickstart"));
 
     let refused = machine.run(&["reset"]);
-    assert!(refused.stderr.contains("stop it first with `kthena local down`"), "{}", refused.stderr);
+    assert!(
+        refused
+            .stderr
+            .contains("stop it first with `kthena local down`"),
+        "{}",
+        refused.stderr
+    );
     assert!(machine.run(&["down"]).success);
     assert!(machine.run(&["reset"]).success);
 

@@ -27,7 +27,9 @@ pub(crate) struct Ended {
 
 impl Machine {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(crate) fn state_dir(&self) -> PathBuf {
@@ -60,9 +62,21 @@ impl Machine {
 
     /// Brings up the manifests at `path` in the background and answers where the router is.
     pub(crate) fn up(&self, path: &Path) -> String {
-        let arguments = [OsStr::new("up"), "-d".as_ref(), "--port=0".as_ref(), "-f".as_ref(), path.as_ref()];
+        let arguments = [
+            OsStr::new("up"),
+            "-d".as_ref(),
+            "--port=0".as_ref(),
+            "-f".as_ref(),
+            path.as_ref(),
+        ];
         let ended = self.run(&arguments);
-        assert!(ended.success, "{}\n{}\n{}", path.display(), ended.stdout, ended.stderr);
+        assert!(
+            ended.success,
+            "{}\n{}\n{}",
+            path.display(),
+            ended.stdout,
+            ended.stderr
+        );
         self.router()
     }
 
@@ -87,7 +101,10 @@ impl Machine {
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Ended {
         let kubeconfig = self.run(&["kubeconfig"]).stdout;
         let mut command = Command::new("kubectl");
-        command.arg("--kubeconfig").arg(kubeconfig.trim()).args(arguments);
+        command
+            .arg("--kubeconfig")
+            .arg(kubeconfig.trim())
+            .args(arguments);
         ended(command.output().unwrap())
     }
 
@@ -96,7 +113,13 @@ impl Machine {
         let mark = self.state_dir().display().to_string();
         let mut pids = Vec::new();
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
             let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
             let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let ours = [environment, arguments]
@@ -133,7 +156,11 @@ pub(crate) fn end(mut child: Child, signal: Signal) -> Ended {
         pipe.read_to_string(&mut stdout).unwrap();
     }
     let status = child.wait().unwrap();
-    Ended { success: status.success(), stdout, stderr: String::new() }
+    Ended {
+        success: status.success(),
+        stdout,
+        stderr: String::new(),
+    }
 }
 
 /// Looks until `condition` gives a value, and fails with `what` when it takes too long.
@@ -143,7 +170,11 @@ pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> 
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {} s", PATIENCE.as_secs());
+        assert!(
+            Instant::now() < deadline,
+            "{what}: not within {} s",
+            PATIENCE.as_secs()
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -156,15 +187,28 @@ pub(crate) fn example(name: &str) -> PathBuf {
 /// One chat that is not streamed; the status and the body.
 pub(crate) fn chat(router: &str, model: &str, headers: &[(&str, &str)]) -> (u16, Value) {
     let mut command = Command::new("curl");
-    command.args(["--silent", "--show-error", "--write-out", "\n%{http_code}", "--max-time", "60"]);
+    command.args([
+        "--silent",
+        "--show-error",
+        "--write-out",
+        "\n%{http_code}",
+        "--max-time",
+        "60",
+    ]);
     for (name, value) in headers {
         command.arg("--header").arg(format!("{name}: {value}"));
     }
     let body = serde_json::json!({
         "model": model, "max_tokens": 5, "messages": [{"role": "user", "content": "Hello"}]});
-    command.arg("--data").arg(body.to_string()).arg(format!("{router}/v1/chat/completions"));
+    command
+        .arg("--data")
+        .arg(body.to_string())
+        .arg(format!("{router}/v1/chat/completions"));
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (body, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
-    (status.parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+    (
+        status.parse().unwrap(),
+        serde_json::from_str(body).unwrap_or_default(),
+    )
 }

@@ -1,5 +1,10 @@
 //! The program as its users see it: started, asked, stopped, killed.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where and why"
+)]
+
 mod clients;
 mod crash;
 mod examples;

@@ -24,19 +24,42 @@ fn defaults_are_those_of_the_old_program_and_warn_of_nothing() {
     assert_eq!(settings.router, RouterConfig::default());
     assert_eq!(settings.warnings, Vec::<String>::new());
     let router = settings.router;
-    assert_eq!((router.listen.port(), router.metrics_listen.unwrap().port()), (8080, 9090));
-    assert_eq!((router.drain_timeout.as_secs(), router.lame_duck.as_secs()), (300, 5));
+    assert_eq!(
+        (router.listen.port(), router.metrics_listen.unwrap().port()),
+        (8080, 9090)
+    );
+    assert_eq!(
+        (router.drain_timeout.as_secs(), router.lame_duck.as_secs()),
+        (300, 5)
+    );
 }
 
 #[test]
 fn every_flag_of_existing_manifests_is_accepted() {
     let flags = [
-        "--port=8081", "--metrics-port", "9091", "--debug-port=15001", "--enable-webhook=false", "--webhook-port=9443",
-        "--webhook-tls-cert-file=/a", "--webhook-tls-private-key-file=/b", "--cert-secret-name=c",
-        "--webhook-service-name=d", "--enable-gateway-api=false", "--enable-gateway-api-inference-extension=false",
-        "--expose-metrics-on-router-port", "--kube-api-qps=50.5", "--kube-api-burst=100", "-v=4",
-        "--logtostderr=true", "--alsologtostderr", "--stderrthreshold=INFO", "--skip_headers", "--log_dir=/tmp",
-        "--one_output=false", "--vmodule=a=1",
+        "--port=8081",
+        "--metrics-port",
+        "9091",
+        "--debug-port=15001",
+        "--enable-webhook=false",
+        "--webhook-port=9443",
+        "--webhook-tls-cert-file=/a",
+        "--webhook-tls-private-key-file=/b",
+        "--cert-secret-name=c",
+        "--webhook-service-name=d",
+        "--enable-gateway-api=false",
+        "--enable-gateway-api-inference-extension=false",
+        "--expose-metrics-on-router-port",
+        "--kube-api-qps=50.5",
+        "--kube-api-burst=100",
+        "-v=4",
+        "--logtostderr=true",
+        "--alsologtostderr",
+        "--stderrthreshold=INFO",
+        "--skip_headers",
+        "--log_dir=/tmp",
+        "--one_output=false",
+        "--vmodule=a=1",
     ];
 
     let settings = settings(&flags, &[]).unwrap();
@@ -69,7 +92,11 @@ fn what_is_warned_of(#[case] flags: &[&str], #[case] env: &[(&str, &str)], #[cas
     let settings = settings(flags, env).unwrap();
 
     assert_eq!(settings.warnings.len(), 1);
-    assert!(settings.warnings[0].starts_with(&format!("{named}:")), "{:?}", settings.warnings);
+    assert!(
+        settings.warnings[0].starts_with(&format!("{named}:")),
+        "{:?}",
+        settings.warnings
+    );
     assert_eq!(settings.router, RouterConfig::default());
 }
 
@@ -85,11 +112,32 @@ fn the_environment_is_read() {
 
     let router = settings(&[], &env).unwrap().router;
 
-    assert_eq!((router.drain_timeout.as_secs(), router.lame_duck.as_secs()), (90, 0));
-    assert_eq!(router.access_log, Some((AccessLogFormat::Json, AccessLogOutput::File("/var/log/a".into()))));
+    assert_eq!(
+        (router.drain_timeout.as_secs(), router.lame_duck.as_secs()),
+        (90, 0)
+    );
+    assert_eq!(
+        router.access_log,
+        Some((
+            AccessLogFormat::Json,
+            AccessLogOutput::File("/var/log/a".into())
+        ))
+    );
     assert_eq!(router.error_style, ErrorStyle::Legacy);
-    assert_eq!(settings(&[], &[("ACCESS_LOG_ENABLED", "f")]).unwrap().router.access_log, None);
-    assert_eq!(settings(&["--legacy-errors=false"], &env).unwrap().router.error_style, ErrorStyle::OpenAi);
+    assert_eq!(
+        settings(&[], &[("ACCESS_LOG_ENABLED", "f")])
+            .unwrap()
+            .router
+            .access_log,
+        None
+    );
+    assert_eq!(
+        settings(&["--legacy-errors=false"], &env)
+            .unwrap()
+            .router
+            .error_style,
+        ErrorStyle::OpenAi
+    );
 }
 
 #[rstest]
@@ -97,7 +145,10 @@ fn the_environment_is_read() {
 #[case::no_yaml("a: [", false)]
 #[case::scheduler_only("scheduler:\n  pluginConfig: []\n", true)]
 #[case::empty_auth("auth:\n  jwksUri: \"\"\n", true)]
-fn a_config_file_that_cannot_be_honoured_stops_the_start(#[case] text: &str, #[case] accepted: bool) {
+fn a_config_file_that_cannot_be_honoured_stops_the_start(
+    #[case] text: &str,
+    #[case] accepted: bool,
+) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("routerConfiguration.yaml");
     std::fs::write(&path, text).unwrap();

@@ -12,8 +12,8 @@ use crate::view::ServingView;
 
 /// Pods created in one pass, so that a plan stays small however much is asked for.
 pub(super) const PODS_PER_PASS: usize = 500;
-/// Role events beyond this number are told per group.
-const ROLE_EVENTS: usize = 20;
+/// More role events than this in one pass are told as one: each event is a write.
+const ROLE_EVENTS: usize = 4;
 /// How long to wait for somebody else's object to go.
 const CONFLICT: Duration = Duration::from_secs(1);
 
@@ -221,7 +221,7 @@ impl Draft {
         }
     }
 
-    /// An object may have few events; many instances at once are told group by group.
+    /// An object may have few events; many instances at once are told together.
     fn summarise_roles(&mut self) {
         let told = std::mem::take(&mut self.role_events);
         if told.len() <= ROLE_EVENTS {
@@ -244,7 +244,7 @@ impl Draft {
             }));
             return;
         }
-        let mut by_group: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+        let mut by_reason: BTreeMap<&'static str, BTreeMap<&str, Vec<String>>> = BTreeMap::new();
         for RoleEvent {
             group,
             role,
@@ -252,16 +252,22 @@ impl Draft {
             lifecycle,
         } in &told
         {
-            by_group
-                .entry((reason(*lifecycle), group))
+            let groups = by_reason.entry(reason(*lifecycle)).or_default();
+            groups
+                .entry(group)
                 .or_default()
                 .push(format!("{role}/{id}"));
         }
-        for ((reason, group), ids) in by_group {
+        for (reason, groups) in by_reason {
             let state = reason.trim_start_matches("Role");
+            let list: Vec<_> = groups
+                .iter()
+                .map(|(group, ids)| format!("{group} ({})", ids.join(", ")))
+                .collect();
             let message = format!(
-                "Roles {} in ServingGroup {group} are now {state}",
-                ids.join(", ")
+                "Roles in {} ServingGroups are now {state}: {}",
+                groups.len(),
+                list.join(", ")
             );
             self.events.push(Event {
                 severity: Severity::Normal,

@@ -397,15 +397,20 @@ fn r90_running_is_told_once_and_not_again_after_a_restart() {
 }
 
 #[test]
-fn r90_many_instances_at_once_are_told_group_by_group() {
-    let sim = Sim::new(serving(3, &[role("a", 10, 0)]));
+fn r90_many_instances_at_once_are_told_together() {
+    let sim = Sim::new(serving(2, &[role("a", 3, 0)]));
     let plan = sim.plan();
-    assert_eq!(plan.events.len(), 3);
-    assert!(
-        plan.events[0].message.starts_with("Roles a/a-0, a/a-1, "),
-        "{:?}",
-        plan.events[0]
+    let messages: Vec<_> = plan
+        .events
+        .iter()
+        .map(|event| event.message.as_str())
+        .collect();
+    let list = "sample-0 (a/a-0, a/a-1, a/a-2), sample-1 (a/a-0, a/a-1, a/a-2)";
+    assert_eq!(
+        messages,
+        [format!("Roles in 2 ServingGroups are now Creating: {list}")]
     );
+    assert_eq!(plan.events[0].reason, "RoleCreating");
 }
 
 #[test]
