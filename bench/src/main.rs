@@ -1,28 +1,40 @@
-//! Measures the router beside nginx: the same engines, the same load, one run, a ratio.
+//! Measures the router beside nginx, and local mode with few and with many pods.
 //!
-//! The figure that counts is CPU time per request of the proxy's process; it is far steadier than throughput on a
-//! machine that also runs the load and the engines. The program starts itself again as router and as engines, so that
-//! each is a process of its own.
+//! `report` is the router: the same engines, the same load, one run, a ratio. The figure that counts there is CPU time
+//! per request of the proxy's process; it is far steadier than throughput on a machine that also runs the load and the
+//! engines. The program starts itself again as router and as engines, so that each is a process of its own.
+//!
+//! `local` is local mode: the released program in a state folder of its own, seen from outside.
 
 mod engine;
+mod family;
 mod load;
+mod local;
 mod nginx;
 mod process;
 mod report;
 mod router;
 mod scenario;
+mod table;
+mod up;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::local::LocalBench;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Exit code after Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
 #[derive(Debug, Parser)]
-#[command(about = "Measures the router beside nginx.")]
+#[command(about = "Measures the router beside nginx, and local mode.")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -35,6 +47,21 @@ struct Cli {
 enum Command {
     /// Measure the router (the default).
     Router,
+    /// Measure local mode: time to the first token, memory, CPU at rest, many pods.
+    Local {
+        /// The program, built with --release.
+        #[arg(long)]
+        kthena: PathBuf,
+        /// Manifests of the model whose first token counts.
+        #[arg(long, default_value = "examples/quickstart")]
+        quickstart: PathBuf,
+        /// How many pods are many.
+        #[arg(long, default_value_t = 200)]
+        pods: u32,
+        /// Add the figures to this file, as a line of JSON.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
     /// Be an engine: the fastest answers there are.
     #[command(hide = true)]
     Engine {
@@ -62,18 +89,41 @@ fn main() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        // What a command started ends as the command's future is dropped, whatever ends it.
+        tokio::select! {
+            outcome = run(cli) => outcome.map(|()| ExitCode::SUCCESS),
+            _ = tokio::signal::ctrl_c() => Ok(INTERRUPTED.into()),
+            _ = terminate.recv() => Ok(INTERRUPTED.into()),
+        }
+    })
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Some(Command::Engine { listen }) => runtime.block_on(engine::serve(listen))?,
+        Some(Command::Engine { listen }) => engine::serve(listen).await,
         Some(Command::Proxy {
             listen,
             engine_port,
             pods,
             routes,
             log,
+        }) => router::serve(listen, engine_port, pods, routes, log).await,
+        Some(Command::Local {
+            kthena,
+            quickstart,
+            pods,
+            json,
         }) => {
-            runtime.block_on(router::serve(listen, engine_port, pods, routes, log))?;
+            let bench = LocalBench {
+                kthena: &kthena,
+                quickstart: &quickstart,
+                pods,
+                json: json.as_deref(),
+            };
+            local::run(&bench).await
         }
-        None | Some(Command::Router) => runtime.block_on(report::run(cli.scale))?,
+        None | Some(Command::Router) => report::run(cli.scale).await,
     }
-    Ok(ExitCode::SUCCESS)
 }

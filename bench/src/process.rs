@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use crate::family::bytes;
+
 /// A child that is stopped when this drops.
 pub(crate) struct Process {
     child: Child,
@@ -15,7 +17,7 @@ pub(crate) struct Process {
 }
 
 /// Length of a clock tick of `/proc/<pid>/stat` in microseconds.
-const TICK_MICROS: f64 = 10_000.0;
+pub(crate) const TICK_MICROS: f64 = 10_000.0;
 
 impl Process {
     /// Starts this program again with other arguments.
@@ -77,7 +79,8 @@ impl Drop for Process {
     }
 }
 
-fn ticks(pid: u32) -> f64 {
+/// CPU time of a process in clock ticks.
+pub(crate) fn ticks(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default();
     fields
@@ -90,15 +93,7 @@ fn ticks(pid: u32) -> f64 {
 
 fn resident(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap_or_default();
-    line.split_whitespace()
-        .next()
-        .and_then(|kilobytes| kilobytes.parse::<f64>().ok())
-        .unwrap_or(0.0)
-        * 1024.0
+    bytes(&status, "VmRSS:")
 }
 
 /// A port that was free a moment ago.

@@ -166,6 +166,7 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap_or_default()
 }
 
-fn say(line: &str) -> anyhow::Result<()> {
+/// Prints a line.
+pub(crate) fn say(line: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }

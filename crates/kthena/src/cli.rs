@@ -52,7 +52,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Local(command) => local::run(command),
         Command::Router(args) => router::run(&args),
         Command::ControllerManager(args) => controller_manager::run(*args),
-        Command::Engine(args) => engine::run(args),
+        Command::Engine(args) => engine::run(&args),
         Command::Crds => crds::run(),
         Command::NodeShim { arguments } => Ok(kthena_node::supervisor::main(arguments)),
     };

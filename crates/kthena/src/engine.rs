@@ -28,7 +28,7 @@ pub(crate) struct Args {
     arguments: Vec<String>,
 }
 
-pub(crate) fn run(args: Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Logs::default().start()?;
     let (config, warnings) = EngineConfig::from_engine_args(&args.arguments)?;
     for warning in warnings {

@@ -48,6 +48,10 @@ Examples:
   kthena local up -f model.yaml -f routes/ --port 9000 --engine native
   kthena local up -d && kubectl --kubeconfig \"$(kthena local kubeconfig)\" get modelservings
   cat model.yaml | kthena local up -f -")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct UpArgs {
     /// A file or folder of manifests, or - for standard input; may be repeated
     #[arg(short, long, value_name = "PATH")]

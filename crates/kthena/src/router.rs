@@ -23,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 const CONFIG_FILE: &str = "/etc/config/routerConfiguration.yaml";
 
-/// A flag that may stand alone or carry a value in Go's syntax: `--x`, `--x=false`.
-type GoFlag = Option<String>;
+/// The value of a flag in Go's syntax: `--x` alone or `--x=false`. The fields spell out `Option`, since clap reads
+/// their types by name and takes an alias of `Option` for a required flag.
+type GoFlag = String;
 
 /// Flags of the router.
 #[derive(Debug, ClapArgs)]
@@ -41,22 +42,22 @@ pub(crate) struct Args {
     tls_key: String,
     /// Serve the listeners of Gateways.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    enable_gateway_api: GoFlag,
+    enable_gateway_api: Option<GoFlag>,
     /// Serve `HTTPRoutes` to `InferencePools`; needs --enable-gateway-api.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    enable_gateway_api_inference_extension: GoFlag,
+    enable_gateway_api_inference_extension: Option<GoFlag>,
     /// Port of the metrics listener.
     #[arg(long, default_value_t = NonZeroU16::new(9090).unwrap_or(NonZeroU16::MIN))]
     metrics_port: NonZeroU16,
     /// Serve /metrics on the inference listener too.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    expose_metrics_on_router_port: GoFlag,
+    expose_metrics_on_router_port: Option<GoFlag>,
     /// Port of the debug listener, on localhost.
     #[arg(long, default_value_t = NonZeroU16::new(15000).unwrap_or(NonZeroU16::MIN))]
     debug_port: NonZeroU16,
     /// Run the admission server.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    enable_webhook: GoFlag,
+    enable_webhook: Option<GoFlag>,
     /// Port of the admission server.
     #[arg(long, default_value_t = NonZeroU16::new(8443).unwrap_or(NonZeroU16::MIN))]
     webhook_port: NonZeroU16,
@@ -80,7 +81,7 @@ pub(crate) struct Args {
     kube_api_burst: u32,
     /// Answer errors as earlier releases did: their statuses, bodies of a bare JSON string.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    legacy_errors: GoFlag,
+    legacy_errors: Option<GoFlag>,
     #[command(flatten)]
     klog: Klog,
 }
@@ -106,22 +107,22 @@ struct Klog {
     #[arg(long = "alsologtostderrthreshold", hide = true)]
     also_stderr_threshold: Option<String>,
     #[arg(long = "logtostderr", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    to_stderr: GoFlag,
+    to_stderr: Option<GoFlag>,
     #[arg(long = "alsologtostderr", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    also_to_stderr: GoFlag,
+    also_to_stderr: Option<GoFlag>,
     #[arg(long = "skip_headers", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    skip_headers: GoFlag,
+    skip_headers: Option<GoFlag>,
     #[arg(long = "add_dir_header", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    add_dir_header: GoFlag,
+    add_dir_header: Option<GoFlag>,
     #[arg(long = "one_output", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    one_output: GoFlag,
+    one_output: Option<GoFlag>,
     #[arg(long = "skip_log_headers", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    skip_log_headers: GoFlag,
+    skip_log_headers: Option<GoFlag>,
     #[arg(
         long = "legacy_stderr_threshold_behavior",
         hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true"
     )]
-    legacy_threshold: GoFlag,
+    legacy_threshold: Option<GoFlag>,
 }
 
 /// Flags and environment as they are meant.
@@ -173,8 +174,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 
 fn resolve(args: &Args, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<Settings> {
     let mut warnings = Vec::new();
-    let flag = |name: &str, value: &GoFlag| match value.as_deref().map(|text| (text, go_bool(text)))
-    {
+    let flag = |name: &str, value: Option<&GoFlag>| match value.map(|text| (text, go_bool(text))) {
         None => Ok(None),
         Some((_, Some(value))) => Ok(Some(value)),
         Some((text, None)) => bail!("--{name}: {text:?} is neither true nor false"),
@@ -187,10 +187,10 @@ fn resolve(args: &Args, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<
         args.tls_cert.is_empty(),
         "--tls-cert: this release does not serve TLS; end TLS in front of it"
     );
-    let gateway = flag("enable-gateway-api", &args.enable_gateway_api)?.unwrap_or(false);
+    let gateway = flag("enable-gateway-api", args.enable_gateway_api.as_ref())?.unwrap_or(false);
     let extension = flag(
         "enable-gateway-api-inference-extension",
-        &args.enable_gateway_api_inference_extension,
+        args.enable_gateway_api_inference_extension.as_ref(),
     )?;
     ensure!(
         gateway || !extension.unwrap_or(false),
@@ -199,7 +199,7 @@ fn resolve(args: &Args, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<
     if gateway {
         warnings.push("--enable-gateway-api: this release serves no Gateways; requests are routed without them".to_owned());
     }
-    if flag("enable-webhook", &args.enable_webhook)? == Some(true) {
+    if flag("enable-webhook", args.enable_webhook.as_ref())? == Some(true) {
         warnings.push(
             "--enable-webhook: this release runs no admission server in the router".to_owned(),
         );
@@ -209,14 +209,14 @@ fn resolve(args: &Args, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<
 
     let defaults = RouterConfig::default();
     let listen = |port: NonZeroU16| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port.get()));
-    let legacy = flag("legacy-errors", &args.legacy_errors)?;
+    let legacy = flag("legacy-errors", args.legacy_errors.as_ref())?;
     let legacy = legacy.unwrap_or_else(|| env_bool(&env, "LEGACY_ERRORS", false));
     let router = RouterConfig {
         listen: listen(args.port),
         metrics_listen: Some(listen(args.metrics_port)),
         expose_metrics: flag(
             "expose-metrics-on-router-port",
-            &args.expose_metrics_on_router_port,
+            args.expose_metrics_on_router_port.as_ref(),
         )?
         .unwrap_or(false),
         error_style: if legacy {

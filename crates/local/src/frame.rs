@@ -39,39 +39,36 @@ pub fn lines(view: &View, width: Option<usize>) -> Vec<String> {
 }
 
 fn serving_line(serving: &ServingView) -> String {
-    let mut line = format!(
+    let mut parts = vec![format!(
         "{}  {}/{} groups ready",
         serving.name, serving.available, serving.wanted
-    );
+    )];
     if serving.updated < serving.wanted && serving.observed {
-        line.push_str(&format!(", {} updated", serving.updated));
+        parts.push(format!("{} updated", serving.updated));
     }
-    if let Some(waiting) = &serving.waiting {
-        line.push_str(&format!("  ({waiting})"));
-    }
-    line
+    parts.extend(serving.waiting.clone());
+    parts.join(", ")
 }
 
 fn pod_line(pod: &PodView, indent: &str, name_width: usize) -> String {
     let mark = if pod.ready { "ready" } else { "" };
     let address = pod.address.as_deref().unwrap_or("-");
-    let mut line = format!(
-        "{indent}{:name_width$}  {:<5}  {:<16}  {address:<15}",
-        pod.name, mark, pod.state
-    );
+    let mut columns = vec![format!(
+        "{indent}{:name_width$}  {mark:<5}  {:<16}  {address:<15}",
+        pod.name, pod.state
+    )];
     if let Some(load) = pod.load {
-        line.push_str(&format!(
-            "  {:.0} running, {:.0} waiting, KV cache {:.0} %",
+        columns.push(format!(
+            "{:.0} running, {:.0} waiting, KV cache {:.0} %",
             load.running,
             load.waiting,
             load.kv_usage * 100.0
         ));
     }
     if pod.restarts > 0 {
-        line.push_str(&format!("  {} restarts", pod.restarts));
+        columns.push(format!("{} restarts", pod.restarts));
     }
-    line.truncate(line.trim_end().len());
-    line
+    columns.join("  ").trim_end().to_owned()
 }
 
 fn cut(line: &mut String, width: usize) {

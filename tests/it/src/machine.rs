@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Longest that anything may take here; the machine is shared with other tests.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A machine that Kthena runs on. What is left at the end is stopped.
 pub(crate) struct Machine {
@@ -57,7 +57,7 @@ impl Machine {
 
     /// Runs `kthena local …` to its end.
     pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Ended {
-        ended(self.command(arguments).output().unwrap())
+        ended(&self.command(arguments).output().unwrap())
     }
 
     /// Brings up the manifests at `path` in the background and answers where the router is.
@@ -105,7 +105,7 @@ impl Machine {
             .arg("--kubeconfig")
             .arg(kubeconfig.trim())
             .args(arguments);
-        ended(command.output().unwrap())
+        ended(&command.output().unwrap())
     }
 
     /// Processes that were started for pods of this machine and live.
@@ -140,7 +140,7 @@ impl Drop for Machine {
     }
 }
 
-fn ended(output: Output) -> Ended {
+fn ended(output: &Output) -> Ended {
     Ended {
         success: output.status.success(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
