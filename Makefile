@@ -10,12 +10,14 @@ KTHENA := $(or $(CARGO_TARGET_DIR),target)/release/kthena
 
 demo:
 	$(CARGO) build --release --package kthena
-	KTHENA=$(KTHENA) examples/demo.sh $(if $(ONCE),--once)
+	$(KTHENA) local up -f examples/quickstart --ask "Why is the sky blue?" $(if $(ONCE),--once)
 
 setup:
 	tests/setup.sh
 
+# The first line builds what the second needs, the program under test included.
 test: setup
+	$(CARGO) build --workspace --all-targets
 	$(CARGO) test --workspace
 
 test-unit:
