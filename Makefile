@@ -1,12 +1,13 @@
 # make demo    a model comes up on this machine and answers a chat        (ONCE=1: stop after the answer)
 # make test    every test; sets up what the tests need                    (make test-unit: needs nothing but Rust)
 # make check   what a change must pass: formatting, lints, layers, sizes, generated files, every test
-# make bench   measures, beside nginx
+# make bench   measures the router beside nginx, and local mode          (make bench-controllers: on a real API server)
 
-.PHONY: demo test test-unit check bench setup clean
+.PHONY: demo test test-unit check bench bench-controllers setup clean
 
 CARGO ?= cargo
 KTHENA := $(or $(CARGO_TARGET_DIR),target)/release/kthena
+BENCH := $(KTHENA)-bench
 
 demo:
 	$(CARGO) build --release --package kthena
@@ -28,7 +29,11 @@ check: setup
 
 bench:
 	$(CARGO) build --release --package kthena --package kthena-bench
-	$(or $(CARGO_TARGET_DIR),target)/release/kthena-bench --kthena $(KTHENA)
+	$(BENCH) router
+	$(BENCH) local --kthena $(KTHENA)
+
+bench-controllers: setup
+	$(CARGO) run --release --package kthena-controllers-driver --example measure
 
 clean:
 	$(CARGO) clean

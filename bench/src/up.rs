@@ -141,7 +141,9 @@ impl Drop for Up {
                 return;
             }
             if Instant::now() > patience {
-                left.into_iter().for_each(|pid| send(pid, Signal::KILL));
+                for pid in left {
+                    send(pid, Signal::KILL);
+                }
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 /// Run a simulated engine.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-The arguments are those of the engine it stands in for, `vllm serve` by default, `--dialect sglang` for SGLang. Flags that
-change nothing here are warnings. Flags of its own begin with --sim.
+The arguments are those of the engine it stands in for: `vllm serve` by default, SGLang's with
+`--dialect sglang`. Flags that change nothing here are warnings. Its own flags begin with --sim.
 
 Examples:
   kthena engine Qwen/Qwen2.5-7B-Instruct --served-model-name qwen --port 8000

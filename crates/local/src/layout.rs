@@ -6,12 +6,19 @@
 //! - The kubeconfig and the token can be read by their owner alone.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
+
+/// Looks at a lock that somebody holds who has not said who it is.
+const OWNER_LOOKS: u32 = 200;
+/// Time between them.
+const OWNER_PERIOD: Duration = Duration::from_millis(10);
 
 /// A state folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +43,9 @@ pub struct Running {
 /// The right to use a state folder, until dropped.
 #[derive(Debug)]
 pub struct Lock {
-    file: File,
+    /// The kernel takes the lock back when it is closed, however that comes.
+    _file: File,
+    owner: PathBuf,
 }
 
 /// Why a state folder cannot be used.
@@ -126,40 +135,49 @@ impl Layout {
         self.root.join("lock")
     }
 
+    /// What the owner says of itself; gone when it ends in order.
+    fn owner_file(&self) -> PathBuf {
+        self.root.join("running.json")
+    }
+
     /// Makes the folder and takes it.
     ///
     /// # Errors
     ///
     /// If another program owns it, or it cannot be made or written.
     pub fn lock(&self) -> Result<Lock, LayoutError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| LayoutError::Io { path, source }
-        };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.root)
             .map_err(failed(&self.root))?;
         let path = self.lock_file();
-        let mut file = File::options()
-            .read(true)
+        let file = File::options()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
             .open(&path)
             .map_err(failed(&path))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let running = read_running(&mut file).unwrap_or(Running::new(0));
-            return Err(LayoutError::Taken {
-                root: self.root.clone(),
-                running: Box::new(running),
-            });
+        let mut looks = 0;
+        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            // Whoever only looks (`running`) holds the lock for a moment and has written nothing.
+            let owner = self.read_owner()?;
+            looks += 1;
+            if owner.is_some() || looks == OWNER_LOOKS {
+                let running = Box::new(owner.unwrap_or(Running::new(0)));
+                return Err(LayoutError::Taken {
+                    root: self.root.clone(),
+                    running,
+                });
+            }
+            std::thread::sleep(OWNER_PERIOD);
         }
-        let mut lock = Lock { file };
-        lock.publish(&Running::new(std::process::id()))
-            .map_err(failed(&path))?;
+        let mut lock = Lock {
+            _file: file,
+            owner: self.owner_file(),
+        };
+        lock.publish(&Running::new(std::process::id()))?;
         Ok(lock)
     }
 
@@ -167,22 +185,37 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// If the lock file cannot be read.
+    /// If the lock file or what the owner wrote cannot be read.
     pub fn running(&self) -> Result<Option<Running>, LayoutError> {
         let path = self.lock_file();
-        let failed = |source| LayoutError::Io {
-            path: path.clone(),
-            source,
-        };
-        let mut file = match File::options().read(true).write(true).open(&path) {
+        let file = match File::options().write(true).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
+            Err(source) => return Err(LayoutError::Io { path, source }),
         };
         if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
             return Ok(None);
         }
-        read_running(&mut file).map(Some).map_err(failed)
+        Ok(Some(self.read_owner()?.unwrap_or(Running::new(0))))
+    }
+
+    /// What an owner wrote whose process still lives.
+    fn read_owner(&self) -> Result<Option<Running>, LayoutError> {
+        let path = self.owner_file();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(LayoutError::Io { path, source }),
+        };
+        let running: Running = serde_json::from_str(&text).map_err(|error| LayoutError::Io {
+            path,
+            source: error.into(),
+        })?;
+        let lives = i32::try_from(running.pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .is_some_and(|pid| test_kill_process(pid).is_ok());
+        Ok(lives.then_some(running))
     }
 
     /// Writes a file that only its owner may read.
@@ -225,18 +258,22 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// If the lock file cannot be written.
-    pub fn publish(&mut self, running: &Running) -> io::Result<()> {
-        let text = serde_json::to_vec(running)?;
-        self.file.set_len(0)?;
-        self.file.rewind()?;
-        self.file.write_all(&text)
+    /// If it cannot be written.
+    pub fn publish(&mut self, running: &Running) -> Result<(), LayoutError> {
+        let text =
+            serde_json::to_string(running).map_err(|error| failed(&self.owner)(error.into()))?;
+        Layout::write_private(&self.owner, &text)
     }
 }
 
-fn read_running(file: &mut File) -> io::Result<Running> {
-    let mut text = String::new();
-    file.rewind()?;
-    file.read_to_string(&mut text)?;
-    Ok(serde_json::from_str(&text)?)
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // What stays is told apart by its dead process.
+        let _ = fs::remove_file(&self.owner);
+    }
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> LayoutError + use<> {
+    let path = path.to_owned();
+    move |source| LayoutError::Io { path, source }
 }

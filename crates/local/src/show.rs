@@ -146,13 +146,16 @@ impl Watched {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = 0;
+        let mut changed = true;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = self.servings.next() => {}
-                () = self.pods.next() => {}
-                () = self.routes.next() => {}
-                _ = ticks.tick() => {
+                () = self.servings.next() => changed = true,
+                () = self.pods.next() => changed = true,
+                () = self.routes.next() => changed = true,
+                // Lines tell changes alone; with many pods, looking at all of them for nothing is not free.
+                _ = ticks.tick(), if changed || look == Look::Live => {
+                    changed = false;
                     let mut view = self.view();
                     if look == Look::Live && until == Until::Stopped && looks % LOOKS_PER_LOAD == 0 {
                         loads::complete(&mut view, &self.http).await;

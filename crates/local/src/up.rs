@@ -246,6 +246,7 @@ async fn bind_router(port: u16) -> Result<Router, UpError> {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         metrics_listen: None,
         expose_metrics: true,
+        explain: true,
         access_log: None,
         drain_timeout: DRAIN,
         lame_duck: Duration::ZERO,

@@ -125,11 +125,17 @@ impl View {
             .chain(&mut self.others)
     }
 
-    /// Whether everything that was asked for is up.
+    /// Whether everything that was asked for is up. What the controller counted is not enough: after a restart it
+    /// is the count of before, until the controller has looked again.
     pub fn is_settled(&self) -> bool {
         self.servings
             .iter()
             .all(|serving| serving.observed && serving.available >= serving.wanted)
+            && self
+                .servings
+                .iter()
+                .flat_map(|serving| serving.groups.values().flatten())
+                .all(|pod| pod.ready)
             && self
                 .others
                 .iter()

@@ -41,6 +41,21 @@ pub enum NodeError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The pods of the node could not be listed.
+    #[error("cannot list the pods of node {name}")]
+    Pods {
+        /// Node name.
+        name: String,
+        /// The server's answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// Pods that lost their processes are still shown as ready.
+    #[error("cannot correct the status of the pods of node {name} in time")]
+    Stale {
+        /// Node name.
+        name: String,
+    },
     /// Pods cannot have networks of their own.
     #[error("cannot isolate pods: {reason}")]
     Isolation {

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -53,6 +53,8 @@ pub(crate) struct Runtime {
     seq: AtomicU64,
     writer: Mutex<Option<OwnedWriteHalf>>,
     replies: Replies,
+    /// The supervisor was told to end: its end is no surprise.
+    closing: AtomicBool,
 }
 
 impl Runtime {
@@ -69,6 +71,7 @@ impl Runtime {
             seq: AtomicU64::new(1),
             writer: Mutex::new(None),
             replies: Replies::default(),
+            closing: AtomicBool::new(false),
         });
         let reader = runtime.connect().await?;
         let (sender, incoming) = mpsc::channel(WAITING);
@@ -98,6 +101,13 @@ impl Runtime {
         if let Err(reason) = self.ask(request).await {
             tracing::warn!(reason, "supervisor does not answer");
         }
+    }
+
+    /// Ends the supervisor and all it holds. Its answer is read by the task that delivers ends, which lasts for as long
+    /// as somebody can receive them.
+    pub(crate) async fn shutdown(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.tell(Request::Shutdown).await;
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, String> {
@@ -139,7 +149,7 @@ impl Runtime {
     ) {
         loop {
             self.read(&mut reader, &sender).await;
-            if sender.is_closed() {
+            if sender.is_closed() || self.closing.load(Ordering::Relaxed) {
                 return;
             }
             tracing::warn!(dir = %self.dir.display(), "the supervisor has died, starting another");

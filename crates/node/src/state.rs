@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::memory::PodMemory;
+use crate::plan::status::container_id;
 use crate::supervisor::record::{read_json, write_json};
 
 /// What must survive a restart of the agent.
@@ -26,6 +27,23 @@ pub(crate) struct PodRecord {
 impl PodRecord {
     pub(crate) fn save(&self, state_dir: &Path) -> io::Result<()> {
         write_json(&PodFolder::new(state_dir, &self.uid).record(), self)
+    }
+
+    /// The containers of which a process may exist.
+    pub(crate) fn live(&self) -> Vec<String> {
+        let all = self.memory.containers.iter();
+        all.filter(|(_, memory)| memory.is_live())
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// The identity of the present life of a container.
+    pub(crate) fn id_of(&self, container: &str) -> String {
+        container_id(
+            &self.uid,
+            container,
+            self.memory.container(container).attempt,
+        )
     }
 }
 

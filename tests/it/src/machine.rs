@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use kthena_testkit::binary;
+use kthena_testkit::{binary, control_plane};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -87,7 +87,7 @@ impl Machine {
 
     /// What the owner of the state folder says of itself.
     pub(crate) fn running(&self) -> Value {
-        let text = std::fs::read_to_string(self.state_dir().join("lock")).unwrap();
+        let text = std::fs::read_to_string(self.state_dir().join("running.json")).unwrap();
         serde_json::from_str(&text).unwrap()
     }
 
@@ -140,7 +140,7 @@ impl Drop for Machine {
     }
 }
 
-fn ended(output: &Output) -> Ended {
+pub(crate) fn ended(output: &Output) -> Ended {
     Ended {
         success: output.status.success(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -184,31 +184,28 @@ pub(crate) fn example(name: &str) -> PathBuf {
     binary::repository().join("examples").join(name)
 }
 
-/// One chat that is not streamed; the status and the body.
+/// One chat that is not streamed; the status, 0 if there is no answer, and the body.
 pub(crate) fn chat(router: &str, model: &str, headers: &[(&str, &str)]) -> (u16, Value) {
-    let mut command = Command::new("curl");
-    command.args([
-        "--silent",
-        "--show-error",
-        "--write-out",
-        "\n%{http_code}",
-        "--max-time",
-        "60",
-    ]);
-    for (name, value) in headers {
-        command.arg("--header").arg(format!("{name}: {value}"));
-    }
     let body = serde_json::json!({
         "model": model, "max_tokens": 5, "messages": [{"role": "user", "content": "Hello"}]});
-    command
-        .arg("--data")
-        .arg(body.to_string())
-        .arg(format!("{router}/v1/chat/completions"));
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let (body, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
-    (
-        status.parse().unwrap(),
-        serde_json::from_str(body).unwrap_or_default(),
-    )
+    let mut request = reqwest::Client::new()
+        .post(format!("{router}/v1/chat/completions"))
+        .timeout(PATIENCE)
+        .json(&body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let Ok(response) = request.send().await else {
+            return (0, Value::Null);
+        };
+        (
+            response.status().as_u16(),
+            response.json().await.unwrap_or_default(),
+        )
+    })
 }

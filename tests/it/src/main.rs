@@ -6,6 +6,7 @@
 )]
 
 mod clients;
+mod cluster;
 mod crash;
 mod examples;
 mod local_cli;

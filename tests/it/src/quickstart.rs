@@ -55,7 +55,7 @@ fn it_serves_until_it_is_interrupted_and_leaves_nothing_behind() {
         .spawn()
         .unwrap();
     until("ready", || {
-        let text = std::fs::read_to_string(machine.state_dir().join("lock")).ok()?;
+        let text = std::fs::read_to_string(machine.state_dir().join("running.json")).ok()?;
         text.contains("\"ready\":true").then_some(())
     });
     let (status, body) = chat(&machine.router(), "qwen", &[]);

@@ -5,7 +5,7 @@
 //! be once the plan is carried out.
 
 #[cfg(test)]
-mod convergence;
+mod convergence_tests;
 mod draft;
 #[cfg(test)]
 mod tests;

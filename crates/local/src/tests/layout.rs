@@ -1,4 +1,6 @@
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::layout::{Layout, LayoutError, Running};
 
@@ -64,4 +66,44 @@ fn a_folder_that_cannot_be_made_is_named() {
             .starts_with(&format!("{}: ", file.join("state").display())),
         "{error}"
     );
+}
+
+#[test]
+fn what_a_dead_owner_left_counts_for_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path().to_owned());
+    // No process has the highest number that fits.
+    std::fs::write(
+        folder.path().join("running.json"),
+        r#"{"pid":2147483647,"router":null,"api":null}"#,
+    )
+    .unwrap();
+
+    let lock = layout.lock().unwrap();
+
+    assert_eq!(
+        layout.running().unwrap().map(|running| running.pid),
+        Some(std::process::id())
+    );
+    drop(lock);
+}
+
+#[test]
+fn those_who_only_look_do_not_keep_an_owner_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path().to_owned());
+    drop(layout.lock().unwrap());
+    let stop = Arc::new(AtomicBool::new(false));
+    let (looker, stopped) = (layout.clone(), Arc::clone(&stop));
+    let looking = std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            looker.running().unwrap();
+        }
+    });
+
+    let taken: Vec<_> = (0..50).map(|_| layout.lock().map(drop)).collect();
+    stop.store(true, Ordering::Relaxed);
+    looking.join().unwrap();
+
+    assert!(taken.iter().all(Result::is_ok), "{taken:?}");
 }

@@ -71,6 +71,15 @@ fn a_view_is_settled_when_all_groups_are_ready(#[case] available: i32, #[case] e
 }
 
 #[test]
+fn a_count_of_before_does_not_settle_pods_that_are_not_ready() {
+    let up = pod("qwen-0-server-0-0", "qwen-0", &ready());
+    let down = pod("qwen-1-server-0-0", "qwen-1", &json!({}));
+
+    assert!(View::of([&serving(2)], [&up]).is_settled());
+    assert!(!View::of([&serving(2)], [&up, &down]).is_settled());
+}
+
+#[test]
 fn a_spec_that_was_not_looked_at_is_not_settled() {
     let mut stale = serving(2);
     stale.metadata.generation = Some(3);

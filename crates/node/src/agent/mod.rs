@@ -4,12 +4,15 @@
 //!
 //! - A pod object has at most one worker, named by its uid; two pods of one name never share anything.
 //! - A pod whose object is gone keeps its worker until its processes are gone.
+//! - No pod is shown ready that a start found without its processes, from before [`Node::start`] returns.
 //! - Records without a pod are cleaned up after the first complete list, never before.
 //!
 //! # Where to go next
 //!
-//! `worker` is the life of one pod, `prepare` and `launcher` its containers, `binder` a small scheduler.
+//! `worker` is the life of one pod, `prepare` and `launcher` its containers, `stale` what a start corrects,
+//! `binder` a small scheduler.
 
+mod adopt;
 mod binder;
 mod check;
 mod hooks;
@@ -21,6 +24,7 @@ mod ports;
 mod prepare;
 mod shared;
 mod show;
+mod stale;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -34,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kthena_cluster::events::recorder;
 use kthena_cluster::{Change, Scope, watch};
@@ -57,6 +62,9 @@ use worker::{Farewell, Input, Worker, fresh_record};
 /// Addresses of isolated pods when the configured ones are loopback addresses.
 const ISOLATED: (std::net::Ipv4Addr, u8) = (std::net::Ipv4Addr::new(10, 89, 0, 0), 16);
 
+/// Kept of the time for a shutdown, so that the last statuses are written within it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A node that has been set up but does not run pods yet.
 pub struct Node {
     shared: Arc<Shared>,
@@ -79,6 +87,9 @@ pub async fn run(
 
 impl Node {
     /// Takes hold of the state folder, finds or starts the supervisor, registers the Node object.
+    ///
+    /// When it returns, no pod of this node is shown ready whose processes do not live: what starts after it can
+    /// trust what the server says.
     pub async fn start(client: Client, mut config: NodeConfig) -> Result<Self, NodeError> {
         if !procfs::is_there() {
             return Err(NodeError::NotLinux);
@@ -121,6 +132,7 @@ impl Node {
         let (events, writer) = recorder(client.clone(), "kthena-node", &config.name);
         let shared = Arc::new(Shared::new(config, client, events, runtime));
         let records = restore(&shared);
+        stale::correct(&shared, &records, &known).await?;
         Ok(Self {
             shared,
             incoming,
@@ -137,11 +149,11 @@ impl Node {
         LogReader::new(&self.shared.config.state_dir)
     }
 
-    /// Runs pods until `shutdown`; then stops them or leaves them, as configured.
+    /// Runs pods until `shutdown`; then stops them and shows that they are not ready, or leaves them, as configured.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), NodeError> {
         let Self {
             shared,
-            incoming,
+            mut incoming,
             records,
             known,
             identity,
@@ -167,11 +179,11 @@ impl Node {
             records,
             known,
         };
-        agent.serve(incoming, &shutdown).await;
+        agent.serve(&mut incoming, &shutdown).await;
         helpers.cancel();
         while tasks.join_next().await.is_some() {}
         if matches!(shared.config.on_shutdown, OnShutdown::StopPods { .. }) {
-            shared.runtime.tell(Request::Shutdown).await;
+            shared.runtime.shutdown().await;
         }
         background.iter().for_each(JoinHandle::abort);
         Ok(())
@@ -208,7 +220,7 @@ struct Agent {
 impl Agent {
     async fn serve(
         &mut self,
-        mut incoming: mpsc::Receiver<Incoming>,
+        incoming: &mut mpsc::Receiver<Incoming>,
         shutdown: &CancellationToken,
     ) {
         let fields = format!("spec.nodeName={}", self.shared.config.name);
@@ -229,7 +241,7 @@ impl Agent {
             }
         }
         if let OnShutdown::StopPods { within } = self.shared.config.on_shutdown {
-            self.stop_all(within, &mut incoming).await;
+            self.stop_all(within, incoming).await;
         }
         self.farewells.shutdown().await;
     }
@@ -281,8 +293,14 @@ impl Agent {
 
     /// Gives a new pod its address.
     fn accept(&self, pod: &Pod) -> Option<PodRecord> {
-        // With the node's name, so that two nodes of one machine do not choose alike.
-        let name = format!("{}/{}", self.shared.config.name, key(pod));
+        // With the node's name and folder, so that two nodes of one machine do not choose alike.
+        let config = &self.shared.config;
+        let name = format!(
+            "{}/{}/{}",
+            config.state_dir.display(),
+            config.name,
+            key(pod)
+        );
         let address = self.shared.holdings().addresses.assign(uid(pod), &name);
         if address.is_none() {
             tracing::error!(pod = name, "no address is left for a pod");
@@ -375,9 +393,16 @@ impl Agent {
     }
 
     async fn stop_all(&mut self, within: Duration, incoming: &mut mpsc::Receiver<Incoming>) {
+        let now = Timestamp::now();
+        let after = |delay: Duration| {
+            let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
+            now.checked_add(delay).unwrap_or(Timestamp::MAX)
+        };
+        let kill_at = after(within.saturating_sub(LAST_WORDS.min(within / 4)));
+        let leave_at = after(within);
         let ids: Vec<String> = self.workers.keys().cloned().collect();
         for id in ids {
-            self.send(&id, Input::Stop(within)).await;
+            self.send(&id, Input::Stop { kill_at, leave_at }).await;
         }
         while !self.workers.is_empty() {
             tokio::select! {

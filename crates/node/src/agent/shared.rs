@@ -14,6 +14,7 @@ use crate::config::NodeConfig;
 use crate::machine::address::AddressPool;
 use crate::machine::devices::DevicePool;
 use crate::machine::request::Amount;
+use crate::plan::status::Place;
 use crate::runtime::Runtime;
 
 /// Who holds what; the lock is never held across an await.
@@ -101,6 +102,16 @@ pub(crate) fn key(pod: &Pod) -> ObjectKey {
 /// Uid of a pod.
 pub(crate) fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// Where a pod of that address is.
+pub(crate) fn place(shared: &Shared, address: Ipv4Addr) -> Place {
+    Place {
+        pod_ip: address.into(),
+        host_ip: shared.config.host_ip,
+        // Whoever takes pods past every scheduler leaves none to another node.
+        is_alone: shared.config.claim_unassigned,
+    }
 }
 
 fn subject(pod: &Pod) -> Subject {

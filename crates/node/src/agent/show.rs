@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::shared::key;
+use super::shared::{key, place};
 use super::worker::{Input, WRITE_RETRY, Worker, later};
 use super::writer::{self, Written};
 use crate::plan::memory::StopCause;
 use crate::plan::phase;
-use crate::plan::status::{Place, status};
+use crate::plan::status::status;
 use crate::state::PodRecord;
 
 impl Worker {
@@ -23,22 +23,14 @@ impl Worker {
             .memory
             .stop
             .is_some_and(|stop| stop.cause == StopCause::Gone);
-        let shutdown = self
-            .record
-            .memory
-            .stop
-            .is_some_and(|stop| stop.cause == StopCause::Shutdown);
         if let Some(at) = self.write_after.filter(|at| *at > now && !gone) {
             return Some(at);
         }
         self.write_after = None;
-        if gone || shutdown {
+        if gone {
             return None;
         }
-        let place = Place {
-            pod_ip: self.record.address.into(),
-            host_ip: self.shared.config.host_ip,
-        };
+        let place = place(&self.shared, self.record.address);
         let wanted = status(
             &self.pod,
             self.shown.as_ref(),

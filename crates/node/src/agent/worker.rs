@@ -19,16 +19,16 @@ use kthena_cluster::events::Severity;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::adopt;
 use super::prepare::{Prepared, Subject};
 use super::shared::{Shared, key, uid};
 use super::writer::{self, Written};
-use crate::plan::memory::{Event, Exit, StopCause};
+use crate::plan::memory::{Event, StopCause};
 use crate::plan::status::container_id;
 use crate::plan::wish::PodWish;
 use crate::plan::{Action, Signal, active_deadline, plan};
 use crate::state::{PodFolder, PodRecord};
 use crate::supervisor::protocol::{Known, Request};
-use crate::supervisor::record;
 
 /// Inputs that may wait for a worker.
 const INBOX: usize = 64;
@@ -57,8 +57,13 @@ pub(crate) enum Input {
     Ended(Known),
     /// The supervisor has died and taken all processes with it.
     Lost,
-    /// The agent stops, and so must the pod; at most this long.
-    Stop(Duration),
+    /// The agent stops, and so must the pod.
+    Stop {
+        /// When what is left of it is killed, if its own grace does not end before.
+        kill_at: Timestamp,
+        /// When the agent waits no longer for its status to be written.
+        leave_at: Timestamp,
+    },
     /// A status write has ended.
     Written(Written),
 }
@@ -88,6 +93,7 @@ pub(crate) struct Worker {
     pub(super) writing: Option<PodStatus>,
     pub(super) write_after: Option<Timestamp>,
     pub(super) refresh_at: Option<Timestamp>,
+    leave_at: Option<Timestamp>,
 }
 
 impl Worker {
@@ -112,6 +118,7 @@ impl Worker {
             writing: None,
             write_after: None,
             refresh_at: None,
+            leave_at: None,
         };
         (worker, outbox)
     }
@@ -175,7 +182,8 @@ impl Worker {
             }
         }
         self.save();
-        let again = [self.show(now), self.refresh(now)];
+        let leave = self.leave_at.filter(|at| *at > now);
+        let again = [self.show(now), self.refresh(now), leave];
         again.into_iter().flatten().chain(wake).min()
     }
 
@@ -207,9 +215,12 @@ impl Worker {
             }
             Input::Ended(known) => self.ended(&known),
             Input::Lost => self.lost(now),
-            Input::Stop(within) => {
-                let limit = SignedDuration::try_from(within).unwrap_or(self.wish.grace);
-                self.stop(StopCause::Shutdown, later(now, self.wish.grace.min(limit)));
+            Input::Stop { kill_at, leave_at } => {
+                self.leave_at = Some(leave_at);
+                self.stop(
+                    StopCause::Shutdown,
+                    later(now, self.wish.grace).min(kill_at),
+                );
             }
             Input::Written(written) => self.written(written, now),
         }
@@ -253,12 +264,18 @@ impl Worker {
         if self.record.memory.is_live() {
             return None;
         }
+        if self.leave_at.is_some_and(|at| at <= Timestamp::now()) {
+            return Some(Farewell::Stopped);
+        }
+        let unwritten = self.writing.is_some() || self.write_after.is_some();
         match stop.cause {
-            StopCause::Shutdown => return Some(Farewell::Stopped),
-            StopCause::Deadline => return None,
+            StopCause::Shutdown | StopCause::Deadline if unwritten => return None,
+            // Its object stays, and so does the worker as long as the agent.
+            StopCause::Deadline if self.leave_at.is_none() => return None,
+            StopCause::Shutdown | StopCause::Deadline => return Some(Farewell::Stopped),
             StopCause::Deleted => {
                 // The last status goes with the object, for those who hold it with a finalizer.
-                if self.writing.is_some() || self.write_after.is_some() {
+                if unwritten {
                     return None;
                 }
                 if writer::delete(&self.shared.client, &self.key(), &self.record.uid).await
@@ -309,61 +326,24 @@ impl Worker {
 
     /// Takes up again what an earlier agent has left.
     fn adopt(&mut self, known: &[Known]) {
-        self.record.memory.resume();
-        let live: Vec<String> = self.live();
-        for container in live {
-            let id = self.id_of(&container);
-            let rules = self.shared.config.backoff;
-            match known.iter().find(|known| known.id == id) {
-                Some(known) => {
-                    let stand_in = self.record.memory.container(&container).stand_in;
-                    let started = Event::Started {
-                        at: known.started_at,
-                        stand_in,
-                    };
-                    self.record.memory.record(&container, started, &rules);
-                    self.ended(known);
-                }
-                None => self.vanish(&container, Timestamp::now()),
-            }
+        for ended in adopt::take_up(
+            &mut self.record,
+            known,
+            &self.shared.config,
+            Timestamp::now(),
+        ) {
+            self.ended(ended);
         }
     }
 
     fn lost(&mut self, now: Timestamp) {
         for container in self.live() {
-            self.vanish(&container, now);
+            adopt::lost(&mut self.record, &container, &self.shared.config, now);
         }
     }
 
-    /// A container whose process nobody has any more: its end may have been written down.
-    fn vanish(&mut self, container: &str, now: Timestamp) {
-        let id = self.id_of(container);
-        let known = self.record.memory.container(container);
-        let started_at = match known.life {
-            crate::plan::memory::Life::Running { started_at } => started_at,
-            _ => now,
-        };
-        let exit = match record::end_of(&self.shared.config.state_dir, &id) {
-            Some(ended) => super::launcher::exit(started_at, &ended),
-            None => Exit {
-                code: 137,
-                signal: Some(9),
-                reason: "ContainerStatusUnknown".to_owned(),
-                message: Some("the process was gone when the node looked for it".to_owned()),
-                started_at,
-                finished_at: now,
-            },
-        };
-        self.record
-            .memory
-            .record(container, Event::Exited(exit), &self.shared.config.backoff);
-    }
-
     pub(super) fn live(&self) -> Vec<String> {
-        let all = self.record.memory.containers.iter();
-        all.filter(|(_, memory)| memory.is_live())
-            .map(|(name, _)| name.clone())
-            .collect()
+        self.record.live()
     }
 
     pub(super) fn key(&self) -> ObjectKey {
@@ -372,11 +352,7 @@ impl Worker {
 
     /// The identity of the present life of a container.
     pub(super) fn id_of(&self, container: &str) -> String {
-        container_id(
-            &self.record.uid,
-            container,
-            self.record.memory.container(container).attempt,
-        )
+        self.record.id_of(container)
     }
 
     pub(super) fn tell(&self, severity: Severity, reason: &str, message: &str) {

@@ -9,7 +9,7 @@
 //! - A container has at most one life: it is started only from [`Life::Never`] or [`Life::Exited`].
 //! - `attempt` only grows, so that an identity made of pod, container and attempt is never used twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -153,6 +153,8 @@ pub struct ContainerMemory {
     pub life: Life,
     /// The end of the life before this one.
     pub last: Option<Exit>,
+    /// Lives, by their attempt, that the node has ended by going down.
+    pub interrupted: BTreeSet<u32>,
     /// Restart delays.
     pub backoff: Backoff,
     /// Not to be started before this moment.
@@ -175,9 +177,21 @@ pub struct ContainerMemory {
 }
 
 impl ContainerMemory {
-    /// How often it was restarted.
+    /// How often it was restarted, whoever had ended it.
     pub fn restarts(&self) -> u32 {
         self.attempt.saturating_sub(1)
+    }
+
+    /// How often it was restarted after an end that the node had no part in.
+    pub fn own_restarts(&self) -> u32 {
+        let interrupted = self.interrupted.range(..self.attempt).count();
+        let interrupted = u32::try_from(interrupted).unwrap_or(u32::MAX);
+        self.restarts().saturating_sub(interrupted)
+    }
+
+    /// Whether it does not run because the node went down, and has not been started again yet.
+    pub fn is_interrupted(&self) -> bool {
+        self.exit().is_some() && self.interrupted.contains(&self.attempt)
     }
 
     /// Whether a process of it may exist.
@@ -232,6 +246,17 @@ impl ContainerMemory {
                 .checked_add(delay)
                 .unwrap_or(exit.finished_at),
         );
+        self.come_to(exit);
+    }
+
+    /// The node has taken the process down: no crash, so no delay either.
+    fn interrupt(&mut self, exit: Exit) {
+        self.interrupted.insert(self.attempt);
+        self.retry_at = None;
+        self.come_to(exit);
+    }
+
+    fn come_to(&mut self, exit: Exit) {
         self.life = Life::Exited(exit);
         self.stop = None;
         self.readiness.passed = None;
@@ -252,6 +277,8 @@ pub enum Event {
     Blocked(Blocked),
     /// Its process has ended, or could not be made.
     Exited(Exit),
+    /// Its process went down with the node.
+    Interrupted(Exit),
     /// A probe has ended.
     Probed {
         /// Which one.
@@ -295,6 +322,12 @@ impl PodMemory {
         self.containers.values().any(ContainerMemory::is_live)
     }
 
+    /// Whether it stops because the node does.
+    pub fn is_shutting_down(&self) -> bool {
+        self.stop
+            .is_some_and(|stop| stop.cause == StopCause::Shutdown)
+    }
+
     /// Wants the whole pod to stop. A second call may shorten the grace, never lengthen it.
     pub fn stop_pod(&mut self, cause: StopCause, deadline: Timestamp) {
         let stop = self.stop.get_or_insert(PodStop { cause, deadline });
@@ -309,53 +342,6 @@ impl PodMemory {
             .filter_map(|memory| memory.stop.as_mut())
         {
             stop.deadline = stop.deadline.min(deadline);
-        }
-    }
-
-    /// The memory as it is written down: without what begins anew in the next agent.
-    #[must_use]
-    pub fn settled(&self) -> Self {
-        let mut settled = self.clone();
-        for memory in settled.containers.values_mut() {
-            memory.blocked = None;
-            for probe in [
-                &mut memory.startup,
-                &mut memory.readiness,
-                &mut memory.liveness,
-            ] {
-                *probe = ProbeMemory {
-                    passed: probe.passed,
-                    ..ProbeMemory::default()
-                };
-            }
-        }
-        settled
-    }
-
-    /// Takes the memory over from an earlier agent: its hooks in flight are lost, and a stop that was only that
-    /// agent's own is forgotten, so that the pod is started again.
-    pub fn resume(&mut self) {
-        for memory in self.containers.values_mut() {
-            if memory.post_start == PostStart::InFlight {
-                memory.post_start = PostStart::Done;
-            }
-            if let Some(stop) = memory
-                .stop
-                .as_mut()
-                .filter(|stop| stop.stage == StopStage::Hook)
-            {
-                stop.stage = StopStage::HookDone;
-            }
-        }
-        if self
-            .stop
-            .is_some_and(|stop| stop.cause == StopCause::Shutdown)
-        {
-            self.stop = None;
-            for memory in self.containers.values_mut() {
-                memory.retry_at = None;
-                memory.stop = None;
-            }
         }
     }
 
@@ -393,6 +379,7 @@ impl PodMemory {
 
     /// Notes an event of `container`.
     pub fn record(&mut self, container: &str, event: Event, rules: &BackoffRules) {
+        let down = self.is_shutting_down();
         let memory = self.entry(container);
         match event {
             // The news of a quick end may overtake that of its start.
@@ -401,8 +388,11 @@ impl PodMemory {
                 memory.stand_in = stand_in;
             }
             Event::Blocked(blocked) => memory.return_start(blocked),
-            Event::Exited(exit) if memory.is_live() => memory.end_life(exit, rules),
-            Event::Started { .. } | Event::Exited(_) => {}
+            Event::Exited(exit) if memory.is_live() && !down => memory.end_life(exit, rules),
+            Event::Exited(exit) | Event::Interrupted(exit) if memory.is_live() => {
+                memory.interrupt(exit);
+            }
+            Event::Started { .. } | Event::Exited(_) | Event::Interrupted(_) => {}
             Event::Probed {
                 kind,
                 ok,

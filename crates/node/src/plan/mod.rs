@@ -12,9 +12,10 @@
 //!
 //! # Where to go next
 //!
-//! `wish` is the spec as read, `memory` the state, `status` what users see of both.
+//! `wish` is the spec as read, `memory` the state, `handover` how it outlives the agent, `status` what users see.
 
 pub mod backoff;
+mod handover;
 pub mod memory;
 pub mod status;
 mod stop;

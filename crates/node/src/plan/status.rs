@@ -22,6 +22,9 @@ pub struct Place {
     pub pod_ip: IpAddr,
     /// Address of the node.
     pub host_ip: IpAddr,
+    /// The node is the only one: what it interrupts, it interrupts for all. Starting everything anew is then no
+    /// restart that anybody has to make up for. With other nodes it is: the peers of an interrupted container live.
+    pub is_alone: bool,
 }
 
 /// The status of `pod` at `now`. `before` is the status shown until now: a condition keeps its transition time
@@ -36,7 +39,7 @@ pub fn status(
 ) -> PodStatus {
     let phase = phase(wish, memory);
     let uid = pod.metadata.uid.clone().unwrap_or_default();
-    let of = |container: &ContainerWish| container_status(&uid, wish, container, memory);
+    let of = |container: &ContainerWish| container_status(&uid, wish, container, memory, place);
     let ip = place.pod_ip.to_string();
     let host = place.host_ip.to_string();
     let init: Vec<ContainerStatus> = wish.init.iter().map(of).collect();
@@ -77,8 +80,14 @@ fn container_status(
     pod: &PodWish,
     wish: &ContainerWish,
     memory: &PodMemory,
+    place: Place,
 ) -> ContainerStatus {
     let known = memory.container(&wish.name);
+    let restarts = if place.is_alone {
+        known.own_restarts()
+    } else {
+        known.restarts()
+    };
     let id = (known.attempt > 0)
         .then(|| format!("kthena://{}", container_id(uid, &wish.name, known.attempt)));
     let (state, last) = states(pod, wish, &known, memory, id.as_deref());
@@ -93,7 +102,7 @@ fn container_status(
         container_id: id,
         ready,
         started: Some(has_started(wish, &known)),
-        restart_count: i32::try_from(known.restarts()).unwrap_or(i32::MAX),
+        restart_count: i32::try_from(restarts).unwrap_or(i32::MAX),
         state: Some(state),
         last_state: last,
         ..ContainerStatus::default()
@@ -130,6 +139,7 @@ fn states(
             }
             let state = match &known.blocked {
                 Some(blocked) => waiting(&blocked.reason, Some(&blocked.message)),
+                None if known.is_interrupted() => waiting("ContainerCreating", None),
                 None => waiting("CrashLoopBackOff", Some(&backoff_message(known, exit))),
             };
             (state, Some(terminated(exit, id)))
@@ -196,7 +206,15 @@ fn conditions(
     let containers = match () {
         () if done => Err(("PodCompleted", String::new())),
         () if phase == Phase::Failed => Err(("PodFailed", String::new())),
+        // Said at once, so that nobody sends anything to a container that is being stopped.
+        () if memory.is_shutting_down() => {
+            Err(("NodeShutdown", "the node is shutting down".to_owned()))
+        }
         () if unready.is_empty() => Ok(()),
+        () if is_interrupted(wish, memory) => Err((
+            "NodeRestarted",
+            "the containers went down with the node and are started again".to_owned(),
+        )),
         () => Err((
             "ContainersNotReady",
             format!("containers with unready status: [{}]", unready.join(" ")),
@@ -232,6 +250,11 @@ fn unready_containers<'a>(wish: &'a PodWish, memory: &PodMemory) -> Vec<&'a str>
         .filter(|container| !is_ready(container, &memory.container(&container.name)))
         .map(|container| container.name.as_str())
         .collect()
+}
+
+fn is_interrupted(wish: &PodWish, memory: &PodMemory) -> bool {
+    wish.all()
+        .any(|container| memory.container(&container.name).is_interrupted())
 }
 
 fn holds(pod: &Pod, gate: &str) -> bool {

@@ -369,6 +369,7 @@ fn a_status_is_equal_until_something_turns() {
     let place = Place {
         pod_ip: [127, 64, 0, 1].into(),
         host_ip: [127, 0, 0, 1].into(),
+        is_alone: true,
     };
     let show = |scene: &Scene, before, second| {
         status(&pod, before, &scene.wish, &scene.memory, place, at(second))
@@ -574,4 +575,33 @@ proptest! {
             last = delay;
         }
     }
+}
+
+#[test]
+fn a_life_that_the_node_ended_is_no_restart_and_brings_no_delay() {
+    let mut scene = Scene::new(&json!({ "containers": [{ "name": "main", "image": "i" }] }));
+    let main = |scene: &Scene| scene.memory.container("main");
+    scene.starts(0);
+    scene.tell("main", started(0));
+    scene.tell("main", exit(1, 0, 5));
+    scene.starts(5);
+    scene.tell("main", started(5));
+    assert_eq!(main(&scene).own_restarts(), 1);
+
+    scene.memory.stop_pod(StopCause::Shutdown, at(10));
+    scene.tell("main", exit(143, 5, 10));
+    assert_eq!(main(&scene).own_restarts(), 1);
+    scene.memory.resume();
+    assert!(main(&scene).is_interrupted());
+    scene.starts(10);
+    scene.tell("main", started(10));
+
+    assert!(!main(&scene).is_interrupted());
+    assert_eq!(
+        (main(&scene).own_restarts(), main(&scene).restarts()),
+        (1, 2)
+    );
+    scene.tell("main", exit(1, 10, 11));
+    scene.starts(21);
+    assert_eq!(main(&scene).own_restarts(), 2);
 }

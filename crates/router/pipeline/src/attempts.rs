@@ -93,6 +93,11 @@ impl AttemptPlan {
         })
     }
 
+    /// All candidates, those that were tried included, best first.
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
     /// Attempts so far.
     pub fn made(&self) -> usize {
         self.made

@@ -35,17 +35,30 @@ pub struct Plan {
     pub edits: Edits,
     /// Whom to try in which order.
     pub attempts: AttemptPlan,
+    /// How many pods there were to choose from.
+    pub considered: usize,
     /// Limit from dial to response headers, per attempt.
     pub timeout: Option<Duration>,
 }
 
+/// Which rule of its route a request met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MatchedRule<'s> {
+    /// Position within the route, from 0.
+    pub position: usize,
+    /// The user's name for it: any text.
+    pub name: Option<&'s str>,
+}
+
 /// A route and the server it chose; the part of a decision that logs name even if the rest fails.
 #[derive(Debug, Clone)]
-pub struct Matched {
+pub struct Matched<'s> {
     /// `namespace/name` of the route.
     pub route: Arc<str>,
     /// `namespace/name` of the target.
     pub backend: Arc<str>,
+    /// The rule that drew the target.
+    pub rule: MatchedRule<'s>,
     /// The model name is an adapter.
     adapter: bool,
     kind: MatchedKind,
@@ -58,12 +71,12 @@ enum MatchedKind {
 }
 
 /// Finds the route of a request and draws its target.
-pub fn select(
+pub fn select<'s>(
     request: &Request<'_>,
     model: &str,
-    snapshot: &Snapshot,
+    snapshot: &'s Snapshot,
     rng: &mut Rng,
-) -> Result<Matched, RouteError> {
+) -> Result<Matched<'s>, RouteError> {
     let facts = RouteFacts {
         model,
         path: request.path,
@@ -82,12 +95,16 @@ pub fn select(
     Ok(Matched {
         route,
         backend: Arc::clone(backend),
+        rule: MatchedRule {
+            position: selection.rule,
+            name: selection.route.rules()[selection.rule].name(),
+        },
         adapter: selection.adapter,
         kind,
     })
 }
 
-impl Matched {
+impl Matched<'_> {
     /// Chooses pods and body edits.
     pub fn plan(
         self,
@@ -136,6 +153,7 @@ impl Matched {
             destination,
             edits,
             attempts,
+            considered: candidates.len(),
             timeout: server.timeout,
         })
     }

@@ -20,6 +20,8 @@ pub struct RouterConfig {
     pub workers: NonZeroUsize,
     /// How errors are written.
     pub error_style: ErrorStyle,
+    /// Tell requests that carry `x-kthena-explain: 1` in an answer's header of that name where they went and why.
+    pub explain: bool,
     /// Form and place of the access log; `None` = off.
     pub access_log: Option<(LogFormat, LogOutput)>,
     /// From the signal to the end of the last connection; includes the lame duck.
@@ -53,6 +55,7 @@ impl Default for RouterConfig {
             expose_metrics: false,
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             error_style: ErrorStyle::OpenAi,
+            explain: false,
             access_log: Some((LogFormat::Text, LogOutput::Stdout)),
             drain_timeout: Duration::from_mins(5),
             lame_duck: Duration::from_secs(5),

@@ -21,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) errors: ErrorStyle,
     pub(crate) limits: Limits,
     pub(crate) expose_metrics: bool,
+    pub(crate) explain: bool,
     synced: AtomicBool,
     draining: AtomicBool,
 }
@@ -42,6 +43,7 @@ impl Shared {
             errors: config.error_style,
             limits: config.limits.clone(),
             expose_metrics: config.expose_metrics,
+            explain: config.explain,
             synced: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         }))

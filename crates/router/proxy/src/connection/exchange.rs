@@ -1,11 +1,12 @@
 //! The account of one request: opened when its head is read, closed exactly once, whatever happens.
 
+use std::fmt::Display;
 use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime};
 
 use kthena_router_observability::metrics::{Cell, Raised, UNKNOWN_MODEL};
 use kthena_router_observability::{Destination, LogError, Record, Usage, access_log};
-use kthena_router_pipeline::{ApiPath, BodyFacts, RouteError};
+use kthena_router_pipeline::{ApiPath, BodyFacts, Explanation, RouteError};
 use kthena_router_view::Snapshot;
 
 use crate::http1::request::RequestHead;
@@ -15,6 +16,8 @@ use crate::shared::Shared;
 pub(super) struct Exchange {
     pub(super) record: Record,
     pub(super) api: ApiPath,
+    /// Kept for a client that asked, if the router may tell.
+    pub(super) explanation: Option<Box<Explanation>>,
     shared: Arc<Shared>,
     started: Instant,
     /// When the body had been read and measured.
@@ -49,6 +52,7 @@ impl Exchange {
         Self {
             api: ApiPath::of(&record.path),
             record,
+            explanation: None,
             shared: Arc::clone(shared),
             started: Instant::now(),
             measured: None,
@@ -82,6 +86,13 @@ impl Exchange {
         self.cell = Some(Arc::clone(&cell));
         self.dispatched = Some(Instant::now());
         cell
+    }
+
+    /// The pod that was tried last gave no answer for the client.
+    pub(super) fn note_failed_attempt(&mut self, why: &dyn Display) {
+        if let (Some(explanation), Some(pod)) = (&mut self.explanation, &self.record.pod) {
+            explanation.note_failure(pod, why);
+        }
     }
 
     /// The request ends with an answer of the router's own.

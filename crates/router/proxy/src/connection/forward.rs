@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::client::Client;
 use super::exchange::Exchange;
-use super::inference::Granted;
+use super::inference::{EXPLAIN, Granted};
 use super::reply::{push_connection, push_field, push_status};
 use super::{Connection, Next};
 use crate::http1::fields;
@@ -87,6 +87,10 @@ impl Connection {
             &exchange.record.request_id,
             &mut unsent,
         );
+        if let Some(explanation) = exchange.explanation.take() {
+            let line = explanation.line(exchange.record.pod.as_deref());
+            push_field(EXPLAIN.as_bytes(), line.as_bytes(), &mut unsent);
+        }
         push_connection(keep_alive, client.old, &mut unsent);
         unsent.extend_from_slice(b"\r\n");
         let first = &answer.buffer[head.size..];

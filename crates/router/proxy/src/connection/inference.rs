@@ -7,7 +7,7 @@ use fastrand::Rng;
 use http::StatusCode;
 use kthena_router_observability::metrics::Cell;
 use kthena_router_pipeline::{
-    self as pipeline, BodyFacts, Edits, Plan, Request, RouteError, Verdict,
+    self as pipeline, BodyFacts, Edits, Explanation, Plan, Request, RouteError, Verdict,
 };
 use kthena_router_scheduler::InFlight;
 
@@ -21,6 +21,9 @@ use crate::upstream::{Answer, Outgoing, ask};
 
 /// A longer `x-request-id` of a client is replaced.
 const LONGEST_ID: usize = 256;
+
+/// Header of a request that asks where it goes and why, and of the answer that tells.
+pub(super) const EXPLAIN: &str = "x-kthena-explain";
 
 /// An engine's answer that is the client's.
 pub(super) struct Granted {
@@ -88,7 +91,12 @@ impl Connection {
         let matched = pipeline::select(&request, &facts.model, &snapshot, &mut self.rng)?;
         exchange.record.route = Some(Arc::clone(&matched.route));
         exchange.record.server = Some(Arc::clone(&matched.backend));
-        matched.plan(&request, &facts, &snapshot, &shared.profile, &mut self.rng)
+        let rule = matched.rule;
+        let plan = matched.plan(&request, &facts, &snapshot, &shared.profile, &mut self.rng)?;
+        if shared.explain && received.field_values(EXPLAIN).next() == Some(b"1") {
+            exchange.explanation = Some(Box::new(Explanation::new(rule, &plan)));
+        }
+        Ok(plan)
     }
 
     /// Tries candidates until one gives an answer that is the client's.
@@ -103,6 +111,7 @@ impl Connection {
             edits,
             mut attempts,
             timeout,
+            ..
         } = plan;
         let cell = exchange.note_destination(destination);
         let outgoing = outgoing(received, &edits, exchange);
@@ -132,6 +141,7 @@ impl Connection {
                 Ok(Err(fault)) => {
                     tracing::debug!(address = %attempt.address, %fault, "an attempt failed");
                     attempts.note_fault(fault);
+                    exchange.note_failed_attempt(&fault);
                 }
                 Ok(Ok(answer)) => {
                     exchange.record.upstream_status = answer.head.status;
@@ -146,8 +156,13 @@ impl Connection {
                             };
                             return Ok((granted, cell));
                         }
-                        Verdict::TryNext => {}
-                        Verdict::Replace => break,
+                        Verdict::TryNext => {
+                            exchange.note_failed_attempt(&format_args!("status {status}"));
+                        }
+                        Verdict::Replace => {
+                            exchange.note_failed_attempt(&format_args!("status {status}"));
+                            break;
+                        }
                     }
                 }
             }
@@ -182,8 +197,11 @@ impl Connection {
         keep_alive: bool,
         old: bool,
     ) -> Next {
-        let reply = Reply::error(error, self.worker.shared.errors)
+        let mut reply = Reply::error(error, self.worker.shared.errors)
             .with("x-request-id", exchange.record.request_id.clone());
+        if let Some(explanation) = &exchange.explanation {
+            reply = reply.with(EXPLAIN, explanation.line(None));
+        }
         exchange.note_error(error, reply.status());
         if *error == RouteError::ClientGone {
             return Next::Abort;

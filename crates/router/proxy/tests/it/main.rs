@@ -8,9 +8,11 @@
 
 mod answers;
 mod client;
+mod cluster;
 mod drain;
 mod engine;
 mod errors;
+mod explain;
 mod faults;
 mod health;
 mod logs;
