@@ -100,7 +100,7 @@ impl Machine {
     /// `kubectl …` against this machine.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Ended {
         let kubeconfig = self.run(&["kubeconfig"]).stdout;
-        let mut command = Command::new("kubectl");
+        let mut command = control_plane::kubectl().unwrap();
         command
             .arg("--kubeconfig")
             .arg(kubeconfig.trim())
