@@ -6,12 +6,11 @@
 .PHONY: demo test test-unit check bench bench-controllers setup clean
 
 CARGO ?= cargo
-KTHENA := $(or $(CARGO_TARGET_DIR),target)/release/kthena
-BENCH := $(KTHENA)-bench
+BUILT := $(or $(CARGO_TARGET_DIR),target)
 
 demo:
 	$(CARGO) build --release --package kthena
-	$(KTHENA) local up -f examples/quickstart --ask "Why is the sky blue?" $(if $(ONCE),--once)
+	$(BUILT)/release/kthena local up -f examples/quickstart --ask "Why is the sky blue?" $(if $(ONCE),--once)
 
 setup:
 	tests/setup.sh
@@ -28,12 +27,12 @@ check: setup
 	$(CARGO) xtask ci
 
 bench:
-	$(CARGO) build --release --package kthena --package kthena-bench
-	$(BENCH) router
-	$(BENCH) local --kthena $(KTHENA)
+	$(CARGO) build --profile dist --package kthena --package kthena-bench
+	$(BUILT)/dist/kthena-bench router
+	$(BUILT)/dist/kthena-bench local --kthena $(BUILT)/dist/kthena
 
 bench-controllers: setup
-	$(CARGO) run --release --package kthena-controllers-driver --example measure
+	$(CARGO) run --profile dist --package kthena-controllers-driver --example measure
 
 clean:
 	$(CARGO) clean

@@ -173,7 +173,7 @@ fn costs(before: (Usage, Usage), after: (Usage, Usage), count: usize) -> [Figure
             name: "many pods: resident memory, summed",
             measured: all.resident / MEGABYTE,
             unit: "MB",
-            bound: Bound::Below(1536.0),
+            bound: Bound::None,
             note: format!(
                 "{count} processes; the program {:.1} MB",
                 program.resident / MEGABYTE

@@ -61,6 +61,8 @@ async fn make(name: &str, address: Ipv4Addr, range: AddressRange) -> Result<(), 
     // An interface name has at most 15 bytes.
     let outside = format!("kv{}", name.rsplit('-').next().unwrap_or_default());
     let address = format!("{address}/{}", range.prefix());
+    // Another node of this machine may have taken the bridge away when its last pod left.
+    bridge(range).await.map_err(|error| error.to_string())?;
     ip(&["netns", "add", name]).await?;
     ip(&[
         "link", "add", &outside, "type", "veth", "peer", "name", "eth0", "netns", name,
@@ -98,9 +100,11 @@ pub(crate) fn remove_all(state_dir: &Path) {
     let Ok(entries) = std::fs::read_dir(HANDLES) else {
         return;
     };
+    let mut found = false;
     for entry in entries.flatten() {
         let file_name = entry.file_name();
         if let Some(name) = file_name.to_str().filter(|name| name.starts_with(&prefix)) {
+            found = true;
             let removed = std::process::Command::new("ip")
                 .args(["netns", "del", name])
                 .status();
@@ -109,7 +113,10 @@ pub(crate) fn remove_all(state_dir: &Path) {
             }
         }
     }
-    // Nodes of this machine share the bridge; the last one takes it away.
+    if !found {
+        return;
+    }
+    // Nodes of this machine share the bridge; the last one that used it takes it away.
     let ports = std::fs::read_dir(Path::new("/sys/class/net").join(BRIDGE).join("brif"));
     if ports.is_ok_and(|mut ports| ports.next().is_none()) {
         let removed = std::process::Command::new("ip")
