@@ -7,13 +7,15 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -103,11 +105,30 @@ impl Runtime {
         }
     }
 
-    /// Ends the supervisor and all it holds. Its answer is read by the task that delivers ends, which lasts for as long
-    /// as somebody can receive them.
+    /// Ends the supervisor and all it holds, and waits until its process is gone: it answers before it has killed
+    /// anything. The answer is read by the task that delivers ends, which lasts for as long as somebody can receive them.
     pub(crate) async fn shutdown(&self) {
         self.closing.store(true, Ordering::Relaxed);
+        let process = self.supervisor_process().await;
         self.tell(Request::Shutdown).await;
+        let Some(process) = process else {
+            return;
+        };
+        let gone = tokio::task::spawn_blocking(move || {
+            let mut watched = [PollFd::new(&process, PollFlags::IN)];
+            let patience = Timespec::try_from(PATIENCE).ok();
+            poll(&mut watched, patience.as_ref()).is_ok_and(|ready| ready > 0)
+        });
+        if !gone.await.unwrap_or_default() {
+            tracing::warn!(dir = %self.dir.display(), "the supervisor takes long to end");
+        }
+    }
+
+    /// The supervisor's process, which becomes readable when it ends.
+    async fn supervisor_process(&self) -> Option<OwnedFd> {
+        let writer = self.writer.lock().await;
+        let pid = writer.as_ref()?.as_ref().peer_cred().ok()?.pid()?;
+        pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, String> {
