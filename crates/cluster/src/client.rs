@@ -37,7 +37,7 @@ pub enum ClientError {
     /// No credentials were found anywhere.
     #[error(
         "no way to reach a Kubernetes API server: not running in a pod, and no usable kubeconfig \
-         in KUBECONFIG or ~/.kube/config ({source}); pass --kubeconfig or --master"
+         in KUBECONFIG or ~/.kube/config ({source}); point KUBECONFIG at one"
     )]
     NoCredentials {
         /// What was wrong with the last place looked at.

@@ -60,10 +60,22 @@ pub(crate) fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Nobody is left to tell if standard error is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {}", told_once(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes on one line. Many libraries repeat their cause in their own message: that is left out.
+fn told_once(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| {
+        let cause = cause.to_string();
+        match told.as_str() {
+            "" => cause,
+            _ if told.contains(&cause) => told,
+            _ => format!("{told}: {cause}"),
+        }
+    })
 }
 
 /// Under the name of one of the old programs, behaves as that program.
@@ -80,7 +92,19 @@ fn with_subcommand(mut arguments: Vec<OsString>) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
-    use super::with_subcommand;
+    use super::{told_once, with_subcommand};
+
+    #[test]
+    fn a_cause_that_the_message_repeats_is_told_once() {
+        let error = anyhow::anyhow!("no such file")
+            .context("cannot read a.yaml: no such file")
+            .context("nothing to start");
+
+        assert_eq!(
+            told_once(&error),
+            "nothing to start: cannot read a.yaml: no such file"
+        );
+    }
 
     fn arguments(words: &[&str]) -> Vec<std::ffi::OsString> {
         words.iter().map(Into::into).collect()
