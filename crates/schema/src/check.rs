@@ -10,6 +10,24 @@ use crate::path::FieldPath;
 
 const RULES_SKIPPED: &str = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
 
+/// Where the scale subresource of a resource finds its values, as paths such as `.spec.replicas`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scale<'a> {
+    /// Paths of replica counts.
+    pub counts: &'a [&'a str],
+    /// Path of the label selector in its text form.
+    pub selector: Option<&'a str>,
+}
+
+impl<'a> From<&'a [&'a str]> for Scale<'a> {
+    fn from(counts: &'a [&'a str]) -> Self {
+        Self {
+            counts,
+            selector: None,
+        }
+    }
+}
+
 impl Schema {
     /// Everything the API server holds against a pruned and defaulted object: types and constraints, repeated items of
     /// unique lists, then the rules unless the former make them pointless. With `old`, as an update.
@@ -18,19 +36,17 @@ impl Schema {
         self.check_after(value, old, faults)
     }
 
-    /// As [`Schema::check`], for a resource with a scale subresource at these paths, such as `.spec.replicas`.
-    pub fn check_with_scale(
+    /// As [`Schema::check`], for a resource with a scale subresource.
+    pub fn check_with_scale<'a>(
         &self,
         value: &Value,
         old: Option<&Value>,
-        scale_paths: &[&str],
+        scale: impl Into<Scale<'a>>,
     ) -> Vec<Fault> {
+        let Scale { counts, selector } = scale.into();
         let mut faults = self.validate(value, old);
-        faults.extend(
-            scale_paths
-                .iter()
-                .filter_map(|path| scale_fault(value, path)),
-        );
+        faults.extend(counts.iter().filter_map(|path| count_fault(value, path)));
+        faults.extend(selector.and_then(|path| selector_fault(value, path)));
         self.check_after(value, old, faults)
     }
 
@@ -60,12 +76,15 @@ impl Schema {
     }
 }
 
+fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    value.pointer(&path.replace('.', "/"))
+}
+
 /// A replica count must be a non-negative integer of 32 bits. The path keeps its leading dot, as in the API server.
-fn scale_fault(value: &Value, path: &str) -> Option<Fault> {
-    let pointer = path.replace('.', "/");
-    let found = value.pointer(&pointer)?;
+fn count_fault(value: &Value, path: &str) -> Option<Fault> {
+    let found = at(value, path)?;
     let (shown, detail) = match found.as_i64() {
-        None => (Value::from(0), accessor_error(found, path)),
+        None => (Value::from(0), accessor_error(found, path, "int64")),
         Some(count) if count < 0 => (found.clone(), "should be a non-negative integer".to_owned()),
         Some(count) if count > i64::from(i32::MAX) => (
             found.clone(),
@@ -76,17 +95,25 @@ fn scale_fault(value: &Value, path: &str) -> Option<Fault> {
     Some(Fault::invalid(FieldPath::new(path), shown, detail))
 }
 
-fn accessor_error(found: &Value, path: &str) -> String {
+/// A label selector must be a text.
+fn selector_fault(value: &Value, path: &str) -> Option<Fault> {
+    let found = at(value, path).filter(|found| !found.is_string())?;
+    let detail = accessor_error(found, path, "string");
+    Some(Fault::invalid(FieldPath::new(path), "", detail))
+}
+
+fn accessor_error(found: &Value, path: &str, expected: &str) -> String {
     let (text, kind) = match found {
         Value::String(text) => (text.clone(), "string"),
-        Value::Number(number) => (
+        Value::Number(number) if number.is_f64() => (
             number.as_f64().map_or_else(String::new, go::float),
             "float64",
         ),
+        Value::Number(number) => (number.to_string(), "int64"),
         Value::Bool(flag) => (flag.to_string(), "bool"),
         Value::Null => ("<nil>".to_owned(), "<nil>"),
         Value::Array(_) => (go::json(found), "[]interface {}"),
         Value::Object(_) => (go::json(found), "map[string]interface {}"),
     };
-    format!("{path} accessor error: {text} is of the type {kind}, expected int64")
+    format!("{path} accessor error: {text} is of the type {kind}, expected {expected}")
 }

@@ -22,6 +22,7 @@ mod defaults;
 mod definitions;
 mod fault;
 mod format;
+mod fractions;
 pub mod go;
 mod lists;
 mod node;
@@ -32,8 +33,10 @@ pub mod re2;
 mod validate;
 
 pub use cel::{DEFAULT_COST_BUDGET, RuleError};
+pub use check::Scale;
 pub use definitions::Definitions;
 pub use fault::{Cause, Fault, FaultKind, summary};
+pub use fractions::FractionalInteger;
 pub use node::{ListType, MapType, PatchStrategy, Schema};
 pub use parse::SchemaError;
 pub use path::FieldPath;

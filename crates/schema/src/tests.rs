@@ -290,6 +290,27 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+#[rstest]
+#[case::whole(json!({"n": 2}), None)]
+#[case::fraction_of_zero(json!({"n": 2.0}), Some(("n", "int32")))]
+#[case::in_a_list(json!({"list": [{"port": "http"}, {"port": 8.0}]}), Some(("list[1].port", "int32")))]
+#[case::in_a_map(json!({"map": {"a": 1, "b": 1.0}}), Some(("map[b]", "int64")))]
+#[case::a_number_may(json!({"ratio": 2.0, "unknown": 3.0}), None)]
+fn integers_with_a_fraction(#[case] value: Value, #[case] expected: Option<(&str, &str)>) {
+    let schema = schema(&json!({"type": "object", "properties": {
+        "n": {"type": "integer", "format": "int32"}, "ratio": {"type": "number"},
+        "list": {"type": "array", "items": {"type": "object", "properties": {"port": {"x-kubernetes-int-or-string": true}}}},
+        "map": {"type": "object", "additionalProperties": {"type": "integer"}},
+    }}));
+
+    let found = schema.fractional_integer(&value);
+
+    let found = found
+        .as_ref()
+        .map(|found| (found.path.as_str(), found.go_type));
+    assert_eq!(found, expected);
+}
+
 proptest! {
     #[test]
     fn accepts_what_was_made_for_it((of, value) in schema_and_value()) {
@@ -312,7 +333,7 @@ proptest! {
     #[test]
     fn no_value_makes_it_panic((of, _) in schema_and_value(), value in any_json(), old in any_json()) {
         let schema = schema(&of);
-        let faults = schema.check_with_scale(&value, Some(&old), &[".a.b"]);
+        let faults = schema.check_with_scale(&value, Some(&old), [".a.b"].as_slice());
         let _ = (crate::summary(&faults), faults.iter().map(crate::Fault::cause).count());
         prop_assert_eq!(schema.validate(&value, Some(&value)), Vec::new());
     }

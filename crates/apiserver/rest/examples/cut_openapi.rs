@@ -33,6 +33,7 @@ const DOCUMENTS: &[&str] = &[
     "apis__events.k8s.io__v1",
     "apis__policy__v1",
     "apis__apiextensions.k8s.io__v1",
+    "apis__authentication.k8s.io__v1",
     "apis__authorization.k8s.io__v1",
 ];
 
@@ -41,7 +42,9 @@ const ROOTS: &[&str] = &[
     "io.k8s.api.apps.v1.ControllerRevision",
     "io.k8s.api.apps.v1.Deployment",
     "io.k8s.api.apps.v1.ReplicaSet",
+    "io.k8s.api.authentication.v1.SelfSubjectReview",
     "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
+    "io.k8s.api.authorization.v1.SelfSubjectRulesReview",
     "io.k8s.api.autoscaling.v1.Scale",
     "io.k8s.api.coordination.v1.Lease",
     "io.k8s.api.core.v1.Binding",

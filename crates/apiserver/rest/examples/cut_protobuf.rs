@@ -30,6 +30,8 @@ use serde_json::{Value, json};
 /// Packages of the API module that are read.
 const PACKAGES: &[&str] = &[
     "apps/v1",
+    "authentication/v1",
+    "authorization/v1",
     "autoscaling/v1",
     "coordination/v1",
     "core/v1",
@@ -43,6 +45,9 @@ const ROOTS: &[&str] = &[
     "apps/v1.ControllerRevision",
     "apps/v1.Deployment",
     "apps/v1.ReplicaSet",
+    "authentication/v1.SelfSubjectReview",
+    "authorization/v1.SelfSubjectAccessReview",
+    "authorization/v1.SelfSubjectRulesReview",
     "autoscaling/v1.Scale",
     "coordination/v1.Lease",
     "core/v1.Binding",

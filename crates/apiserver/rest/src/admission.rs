@@ -24,5 +24,7 @@ pub(crate) fn validate(rules: Rules, new: &Value, old: Option<&Value>) -> Result
     if faults.is_empty() {
         return Ok(());
     }
-    Err(ApiError::bad_request(rules.denial(&faults)))
+    Err(ApiError::Denied {
+        message: rules.denial(&faults),
+    })
 }

@@ -8,9 +8,17 @@
 //! Disk values are the objects as served; keys are those of the object store, so loading needs no second index.
 
 #[cfg(test)]
+mod limited;
+#[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+#[cfg(test)]
+pub(crate) use limited::Room;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -42,6 +50,22 @@ pub enum DatabaseError {
     },
 }
 
+impl DatabaseError {
+    /// Whether the disk, or the user's share of it, is full.
+    pub(crate) fn is_full(&self) -> bool {
+        let Self::Failed { cause, .. } = self else {
+            return false;
+        };
+        let redb::Error::Io(error) = cause.as_ref() else {
+            return false;
+        };
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        )
+    }
+}
+
 /// One change of a batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
@@ -60,20 +84,33 @@ pub(crate) struct Loaded {
     pub(crate) objects: Vec<(String, Bytes)>,
 }
 
+/// Where the bytes are.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Storage {
+    /// In a plain file.
+    #[default]
+    File,
+    /// In a file that may only grow so far, as on a full disk.
+    #[cfg(test)]
+    Limited(Room),
+}
+
 /// The open database.
 #[derive(Debug)]
 pub(crate) struct Database {
     path: PathBuf,
+    storage: Storage,
     inner: Option<redb::Database>,
 }
 
 impl Database {
     /// Opens or creates the file at `path` and reads everything in it.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Loaded), DatabaseError> {
-        let inner = open_file(path)?;
+    pub(crate) fn open(path: &Path, storage: Storage) -> Result<(Self, Loaded), DatabaseError> {
+        let inner = storage.open(path)?;
         let loaded = load(&inner).map_err(|cause| failed(path, cause))?;
         let database = Self {
             path: path.to_owned(),
+            storage,
             inner: Some(inner),
         };
         Ok((database, loaded))
@@ -82,11 +119,12 @@ impl Database {
     /// Writes and syncs a batch.
     ///
     /// After a failed write the database refuses further ones until it is opened again, so that is done here: space
-    /// may have been freed since.
+    /// may have been freed since. Whether a batch that failed is on disk is not known; the caller writes what it
+    /// touched once more.
     pub(crate) fn commit(&mut self, writes: &[Write], revision: u64) -> Result<(), DatabaseError> {
         let inner = match self.inner.take() {
             Some(inner) => inner,
-            None => open_file(&self.path)?,
+            None => self.storage.open(&self.path)?,
         };
         write(&inner, writes, revision).map_err(|cause| failed(&self.path, cause))?;
         self.inner = Some(inner);
@@ -94,16 +132,24 @@ impl Database {
     }
 }
 
-fn open_file(path: &Path) -> Result<redb::Database, DatabaseError> {
-    redb::Builder::new()
-        .set_cache_size(CACHE_BYTES)
-        .create(path)
-        .map_err(|cause| match cause {
+impl Storage {
+    fn open(&self, path: &Path) -> Result<redb::Database, DatabaseError> {
+        let mut builder = redb::Builder::new();
+        builder.set_cache_size(CACHE_BYTES);
+        let opened = match self {
+            Self::File => builder.create(path),
+            #[cfg(test)]
+            Self::Limited(room) => room
+                .file(path)
+                .and_then(|file| builder.create_with_backend(file)),
+        };
+        opened.map_err(|cause| match cause {
             redb::DatabaseError::DatabaseAlreadyOpen => DatabaseError::InUse {
                 path: path.to_owned(),
             },
             other => failed(path, other.into()),
         })
+    }
 }
 
 fn failed(path: &Path, cause: redb::Error) -> DatabaseError {

@@ -7,10 +7,12 @@
 //! # Invariants
 //!
 //! - A change becomes visible, and its writer hears of it, only after it is synced to disk.
-//! - If the disk refuses a batch, nothing of it becomes visible and the store that ran ahead is thrown away.
+//! - If the disk refuses a batch, nothing of it becomes visible and the store that ran ahead is thrown away. Whether
+//!   the disk holds some of it is not known, so the next batch writes all that it touched as it is in memory.
 //! - The catalog follows a `CustomResourceDefinition` before the writer hears of it.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     thread,
@@ -24,7 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     catalog::{Catalog, custom},
-    database::{Database, DatabaseError, Loaded, Write},
+    database::{Database, DatabaseError, Loaded, Storage, Write},
     error::ServerError,
 };
 
@@ -36,10 +38,15 @@ const BATCH: usize = 512;
 
 type Plan = Box<dyn FnOnce(&Store) -> Result<Planned, ApiError> + Send>;
 
-/// A write on its way to the thread.
-struct Job {
-    plan: Plan,
-    reply: oneshot::Sender<Result<Planned, ApiError>>,
+/// Work on its way to the thread.
+enum Job {
+    /// A write.
+    Write {
+        plan: Plan,
+        reply: oneshot::Sender<Result<Planned, ApiError>>,
+    },
+    /// A try whether the disk takes writes again.
+    Probe,
 }
 
 /// The objects, for reading and writing.
@@ -55,6 +62,8 @@ struct Shared {
     store: RwLock<Store>,
     catalog: RwLock<Arc<Catalog>>,
     version: watch::Sender<u64>,
+    /// Why the disk refused the last batch; `None` if it did not.
+    fault: watch::Sender<Option<Arc<str>>>,
 }
 
 impl std::fmt::Debug for Job {
@@ -65,12 +74,17 @@ impl std::fmt::Debug for Job {
 
 impl Engine {
     /// Opens the database at `path` and takes over what it holds.
-    pub(crate) fn open(path: &Path, limits: LogLimits) -> Result<Self, ServerError> {
-        let (database, loaded) = Database::open(path)?;
+    pub(crate) fn open(
+        path: &Path,
+        storage: Storage,
+        limits: LogLimits,
+    ) -> Result<Self, ServerError> {
+        let (database, loaded) = Database::open(path, storage)?;
         let (store, catalog) = restore(loaded, limits)?;
         let head = copy(&store);
         let shared = Arc::new(Shared {
             version: watch::Sender::new(store.version()),
+            fault: watch::Sender::new(None),
             store: RwLock::new(store),
             catalog: RwLock::new(Arc::new(catalog)),
         });
@@ -79,6 +93,7 @@ impl Engine {
             shared: Arc::clone(&shared),
             head,
             database,
+            suspects: BTreeMap::new(),
         };
         let thread = thread::Builder::new()
             .name("apiserver-writer".into())
@@ -106,6 +121,24 @@ impl Engine {
         self.shared.version.subscribe()
     }
 
+    /// Follows why the disk refuses writes; `None` while it takes them.
+    pub(crate) fn fault(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.shared.fault.subscribe()
+    }
+
+    /// Has the thread try the disk, which ends the fault if it takes writes again.
+    pub(crate) async fn probe(&self) {
+        if let Ok(jobs) = self.jobs() {
+            // A thread that has ended needs no probe.
+            drop(jobs.send(Job::Probe).await);
+        }
+    }
+
+    fn jobs(&self) -> Result<mpsc::Sender<Job>, ApiError> {
+        let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
+        jobs.clone().ok_or_else(stopping)
+    }
+
     /// Plans a write on the newest state and, unless it is a dry run, waits until it is on disk and visible.
     pub(crate) async fn write(
         &self,
@@ -115,14 +148,9 @@ impl Engine {
         if dry_run {
             return plan(&self.store());
         }
-        let jobs = self
-            .jobs
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let jobs = jobs.ok_or_else(stopping)?;
+        let jobs = self.jobs()?;
         let (reply, answer) = oneshot::channel();
-        let job = Job {
+        let job = Job::Write {
             plan: Box::new(plan),
             reply,
         };
@@ -172,6 +200,8 @@ struct Writer {
     /// As the visible store will be once all planned changes are on disk. Its log is never read.
     head: Store,
     database: Database,
+    /// Objects of refused batches, by their key on disk, which may hold them or not.
+    suspects: BTreeMap<String, (GroupResource, String, String)>,
 }
 
 type Reply = (
@@ -184,10 +214,10 @@ impl Writer {
         while let Some(job) = queue.blocking_recv() {
             let mut replies: Vec<Reply> = Vec::new();
             let mut changes: Vec<Change> = Vec::new();
-            self.plan(job, &mut changes, &mut replies);
+            self.take(job, &mut changes, &mut replies);
             while replies.len() < BATCH {
                 match queue.try_recv() {
-                    Ok(job) => self.plan(job, &mut changes, &mut replies),
+                    Ok(job) => self.take(job, &mut changes, &mut replies),
                     Err(_) => break,
                 }
             }
@@ -195,48 +225,100 @@ impl Writer {
         }
     }
 
+    fn take(&mut self, job: Job, changes: &mut Vec<Change>, replies: &mut Vec<Reply>) {
+        if let Job::Write { plan, reply } = job {
+            let planned = self.plan(plan);
+            if let Ok(planned) = &planned {
+                changes.extend(planned.changes.iter().cloned());
+            }
+            replies.push((reply, planned));
+        }
+    }
+
     /// Plans one write on the head; refusals and writes without effect on disk are answered with the batch too,
     /// because they may rest on changes of it.
-    fn plan(&mut self, job: Job, changes: &mut Vec<Change>, replies: &mut Vec<Reply>) {
+    fn plan(&mut self, plan: Plan) -> Result<Planned, ApiError> {
+        let planned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| plan(&self.head)));
         let planned =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (job.plan)(&self.head)));
-        let planned =
-            planned.unwrap_or_else(|_| Err(ApiError::internal("planning the write failed")));
-        let planned =
-            planned.and_then(|planned| self.head.commit(&planned.changes).map(|()| planned));
-        if let Ok(planned) = &planned {
-            changes.extend(planned.changes.iter().cloned());
-        }
-        replies.push((job.reply, planned));
+            planned.unwrap_or_else(|_| Err(ApiError::internal("planning the write failed")))?;
+        self.head.commit(&planned.changes)?;
+        Ok(planned)
     }
 
     fn finish(&mut self, changes: &[Change], replies: Vec<Reply>) {
         let outcome = self.persist(changes);
         if let Err(error) = &outcome {
-            tracing::error!(
-                error = error as &dyn std::error::Error,
-                "a write did not reach the disk"
-            );
-            self.head = copy(&self.shared.store());
+            self.note_fault(changes, error);
         } else {
+            self.suspects.clear();
+            self.shared.fault.send_if_modified(|fault| {
+                let ended = fault.take().is_some();
+                if ended {
+                    tracing::info!("the disk takes writes again");
+                }
+                ended
+            });
             self.publish(changes);
         }
         for (reply, planned) in replies {
             let answer = match &outcome {
                 Ok(()) => planned,
-                Err(error) => Err(ApiError::internal(full_text(error))),
+                Err(error) => Err(refusal(error)),
             };
             // The client is gone if nobody listens; there is nothing else to tell it.
             drop(reply.send(answer));
         }
     }
 
+    /// Forgets what was planned and remembers what the disk may hold of it.
+    fn note_fault(&mut self, changes: &[Change], error: &DatabaseError) {
+        let text: Arc<str> = full_text(error).into();
+        self.shared.fault.send_if_modified(|fault| {
+            let begun = fault.is_none();
+            if begun {
+                tracing::error!(error = %text, "the disk refuses writes; reads go on");
+            }
+            *fault = Some(text);
+            begun
+        });
+        for change in changes {
+            let object = &change.object;
+            let place = (
+                change.resource.clone(),
+                object.namespace().to_owned(),
+                object.name().to_owned(),
+            );
+            self.suspects
+                .insert(disk_key(&place.0, &place.1, &place.2), place);
+        }
+        self.head = copy(&self.shared.store());
+    }
+
     fn persist(&mut self, changes: &[Change]) -> Result<(), DatabaseError> {
-        let Some(last) = changes.last() else {
+        let failing = self.shared.fault.borrow().is_some();
+        if changes.is_empty() && !failing {
             return Ok(());
-        };
-        let writes: Vec<Write> = changes.iter().map(to_write).collect();
-        self.database.commit(&writes, last.version)
+        }
+        let mut writes = self.restored();
+        writes.extend(changes.iter().map(to_write));
+        let version = changes
+            .last()
+            .map_or_else(|| self.shared.store().version(), |last| last.version);
+        self.database.commit(&writes, version)
+    }
+
+    /// The suspects as they are in memory.
+    fn restored(&self) -> Vec<Write> {
+        let store = self.shared.store();
+        let suspects = self.suspects.iter();
+        suspects
+            .map(|(key, (resource, namespace, name))| Write {
+                key: key.clone(),
+                value: store
+                    .get(resource, namespace, name)
+                    .map(|object| object.bytes().clone()),
+            })
+            .collect()
     }
 
     fn publish(&self, changes: &[Change]) {
@@ -267,6 +349,19 @@ impl Writer {
             }
         }
         self.shared.version.send_replace(last.version);
+    }
+}
+
+/// What a writer is told whose change did not reach the disk.
+fn refusal(error: &DatabaseError) -> ApiError {
+    let text = full_text(error);
+    if !error.is_full() {
+        return ApiError::internal(text);
+    }
+    ApiError::StorageFull {
+        message: format!(
+            "nothing was changed, because the disk is full; writes go on as soon as there is room ({text})"
+        ),
     }
 }
 

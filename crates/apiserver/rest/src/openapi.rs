@@ -1,4 +1,4 @@
-//! OpenAPI v3 documents, as far as `kubectl explain` and `kubectl apply` read them.
+//! OpenAPI documents, as far as `kubectl explain` and `kubectl apply` read them.
 //!
 //! kubectl looks for three things: the paths of a resource with the kind they are about, which query options a patch
 //! takes and in which formats, and the schema of the kind. Documents are written when they are asked for, since
@@ -7,12 +7,13 @@
 mod document;
 #[cfg(test)]
 mod tests;
+mod v2;
 
 use std::sync::Arc;
 
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH},
+    header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH},
     request::Parts,
 };
 use kthena_apiserver_objects::ApiError;
@@ -71,22 +72,32 @@ pub(crate) fn answer(engine: &Engine, rest: &str, parts: &Parts) -> Answer {
     Ok(response)
 }
 
-/// Answers `/openapi/v2`, which kubectl asks for only to check kinds that version 3 does not know.
-///
-/// Such a kind is not served, so that a document without definitions says all there is to say. Go clients read it in
-/// protobuf: `swagger` is field 1, `info` field 2, and in it `title` and `version` are fields 1 and 2.
-pub(crate) fn answer_v2() -> Response<Body> {
-    let field = |number: u8, bytes: &[u8]| {
-        let length = u8::try_from(bytes.len()).unwrap_or_default();
-        [&[number << 3 | 2, length], bytes].concat()
-    };
-    let info = [field(1, b"Kubernetes"), field(2, b"v1.36.3")].concat();
-    let document = [field(1, b"2.0"), field(2, &info)].concat();
-    answer::whole(
-        StatusCode::OK,
-        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
-        document.into(),
-    )
+/// The media type of the older document in protobuf, which Go clients ask for.
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// Answers `/openapi/v2`.
+pub(crate) fn answer_v2(engine: &Engine, parts: &Parts) -> Response<Body> {
+    let catalog = engine.catalog();
+    let mut schemas = Map::new();
+    for group in catalog.groups() {
+        for version in catalog.versions(group) {
+            let types: Vec<_> = catalog.of_version(group, version).cloned().collect();
+            let mut document = document::write(&types, &|kind| custom_schema(engine, kind));
+            if let Value::Object(found) = document["components"]["schemas"].take() {
+                schemas.extend(found);
+            }
+        }
+    }
+    let document = v2::json_document(schemas);
+    let accept = parts
+        .headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("proto-openapi")) {
+        let body = v2::protobuf_document(&document);
+        return answer::whole(StatusCode::OK, PROTOBUF, body.into());
+    }
+    answer::json(&document)
 }
 
 fn index(catalog: &Catalog) -> Value {

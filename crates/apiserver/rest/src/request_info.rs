@@ -33,8 +33,10 @@ pub(crate) enum Target {
     OpenApiV2,
     /// `/version`.
     Version,
-    /// `/healthz`, `/livez`, `/readyz` and their checks.
+    /// `/healthz`, `/livez` and their checks.
     Health,
+    /// `/readyz` and its checks.
+    Ready,
     /// `/`.
     Root,
     /// Nothing this server knows.
@@ -80,7 +82,8 @@ pub(crate) fn parse(path: &str) -> Target {
         ["openapi", "v2"] => Target::OpenApiV2,
         ["openapi", "v3", rest @ ..] => Target::OpenApiV3(rest.join("/")),
         ["version"] => Target::Version,
-        ["healthz" | "livez" | "readyz", ..] => Target::Health,
+        ["healthz" | "livez", ..] => Target::Health,
+        ["readyz", ..] => Target::Ready,
         _ => Target::Unknown,
     }
 }

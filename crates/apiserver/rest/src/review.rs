@@ -100,6 +100,13 @@ fn settle_type(kind: &ResourceType, value: &mut Value) -> Result<(), ApiError> {
 
 /// The real server fails to decode built-in types with wrong JSON types; what is missing is for the kind's own rules.
 fn check_types(kind: &ResourceType, value: &Value) -> Result<(), ApiError> {
+    if let Some(found) = kind.schema.fractional_integer(value) {
+        return Err(ApiError::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: json: cannot unmarshal number {} into Go struct field {}.{} \
+             of type {}",
+            kind.kind, kind.version, kind.kind, found.number, kind.kind, found.path, found.go_type,
+        )));
+    }
     let wrong: Vec<Fault> = kind
         .schema
         .validate(value, None)
@@ -169,14 +176,27 @@ fn review_custom(
         kind.schema.prune(new);
     }
     kind.schema.fill_defaults(new);
-    let scale = kind.custom().and_then(|custom| custom.scale.as_ref());
-    let replicas = scale.map(|scale| format!(".{}", scale.spec_replicas.join(".")));
-    let faults = match &replicas {
-        Some(path) => kind.schema.check_with_scale(new, old, &[path]),
-        None => kind.schema.check(new, old),
+    verdict(kind, new, custom_faults(kind, old, new))?;
+    if let Some(rules) = rules {
+        admission::validate(rules, new, old)?;
+    }
+    // A replica count of `2.0` is refused above, as the real server refuses it; what else is whole is stored as such.
+    kthena_schema::go::settle_numbers(new);
+    Ok(())
+}
+
+fn custom_faults(kind: &ResourceType, old: Option<&Value>, new: &Value) -> Vec<Fault> {
+    let Some(scale) = kind.custom().and_then(|custom| custom.scale.as_ref()) else {
+        return kind.schema.check(new, old);
     };
-    verdict(kind, new, faults)?;
-    rules.map_or(Ok(()), |rules| admission::validate(rules, new, old))
+    let path = |steps: &[String]| format!(".{}", steps.join("."));
+    let (wanted, current) = (path(&scale.spec_replicas), path(&scale.status_replicas));
+    let selector = scale.label_selector.as_deref().map(path);
+    let scale = kthena_schema::Scale {
+        counts: &[wanted.as_str(), current.as_str()],
+        selector: selector.as_deref(),
+    };
+    kind.schema.check_with_scale(new, old, scale)
 }
 
 fn verdict(kind: &ResourceType, object: &Value, faults: Vec<Fault>) -> Result<(), ApiError> {

@@ -1,5 +1,8 @@
 //! The server as its users see it: open, take clients, serve a listener, shut down.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     convert::Infallible,
     fmt, fs,
@@ -14,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     background,
+    database::Storage,
     engine::Engine,
     error::ServerError,
     kubeconfig,
@@ -100,6 +104,13 @@ impl ApiServer {
     ///
     /// A second opener of the same folder gets [`crate::DatabaseError::InUse`].
     pub async fn open(config: ApiServerConfig) -> Result<Self, ServerError> {
+        Self::open_on(config, Storage::default()).await
+    }
+
+    pub(crate) async fn open_on(
+        config: ApiServerConfig,
+        storage: Storage,
+    ) -> Result<Self, ServerError> {
         let ApiServerConfig {
             state_dir,
             token,
@@ -111,7 +122,7 @@ impl ApiServer {
         })?;
         let certificates = Certificates::load_or_make(&state_dir.join("tls"))?;
         let database = state_dir.join("objects.redb");
-        let engine = tokio::task::spawn_blocking(move || Engine::open(&database, history))
+        let engine = tokio::task::spawn_blocking(move || Engine::open(&database, storage, history))
             .await
             .map_err(|error| ServerError::Thread(error.into()))??;
         let inner = Arc::new(Inner {

@@ -72,7 +72,7 @@ impl ApiService {
             return openapi::answer(&self.inner.engine, rest, parts);
         }
         if target == Target::OpenApiV2 {
-            return Ok(openapi::answer_v2());
+            return Ok(openapi::answer_v2(&self.inner.engine, parts));
         }
         let accepted = accepted(&parts.headers)?;
         let catalog = self.inner.engine.catalog();
@@ -97,18 +97,24 @@ impl ApiService {
             }
             (Target::Version, _) => Some(discovery::version()),
             (Target::Root, _) => Some(root()),
-            (Target::Health, _) => {
-                return Ok(answer::whole(
-                    StatusCode::OK,
-                    "text/plain; charset=utf-8",
-                    "ok".into(),
-                ));
-            }
+            (Target::Health, _) => return Ok(plain(StatusCode::OK, "ok")),
+            (Target::Ready, _) => return Ok(self.readiness()),
             _ => None,
         };
         match found {
             Some(found) => answer::value(StatusCode::OK, accepted.encoding, &found),
             None => Ok(answer::no_such_page()),
+        }
+    }
+
+    /// Not ready while the disk refuses writes, in the words of the real server.
+    fn readiness(&self) -> Response<Body> {
+        match &*self.inner.engine.fault().borrow() {
+            None => plain(StatusCode::OK, "ok"),
+            Some(fault) => plain(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                &format!("[+]ping ok\n[-]disk failed: {fault}\nreadyz check failed\n"),
+            ),
         }
     }
 
@@ -142,6 +148,10 @@ impl ApiService {
             body,
         })
     }
+}
+
+fn plain(code: StatusCode, text: &str) -> Response<Body> {
+    answer::whole(code, "text/plain; charset=utf-8", text.to_owned().into())
 }
 
 async fn read_body<B>(body: B) -> Result<Bytes, ApiError>

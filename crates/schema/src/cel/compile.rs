@@ -150,7 +150,10 @@ fn prepare(expression: &mut IdedExpr, scope: &mut Vec<String>) -> Result<(), Rul
 fn namespace(target: Option<&IdedExpr>, function: &str) -> Option<String> {
     match target.map(|target| &target.expr) {
         Some(Expr::Ident(name))
-            if matches!(name.as_str(), "lists" | "strings" | "optional" | "base64") =>
+            if matches!(
+                name.as_str(),
+                "lists" | "strings" | "optional" | "base64" | "ip"
+            ) =>
         {
             Some(format!("{name}.{function}"))
         }

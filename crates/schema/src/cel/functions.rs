@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use cel::common::types::{CelBool, CelInt, CelString};
 use cel::{Env, ExecutionError, extensions};
 
+use super::{network, quantity};
 use crate::re2::{self, Regex, RegexError};
 
 /// Stands for `matches` in compiled rules, so that patterns follow RE2 and are compiled once.
@@ -27,9 +28,8 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let _ = cel::add_overload!(env, fn matches: (CelString, CelString) -> Result<CelBool>, name = MATCHES);
     let _ = cel::add_member_overload!(env, fn find: (CelString, CelString) -> Result<CelString>, name = FIND);
     let _ = cel::add_overload!(env, fn duration: (CelString) -> Result<CelInt>, name = "duration");
-    let _ = cel::add_overload!(env, fn is_url: (CelString) -> CelBool, name = "isURL");
-    let _ = cel::add_overload!(env, fn is_ip: (CelString) -> CelBool, name = "isIP");
-    let _ = cel::add_overload!(env, fn is_cidr: (CelString) -> CelBool, name = "isCIDR");
+    let _ = env.add_extension(network::extension);
+    let _ = env.add_extension(quantity::extension);
     Arc::new(env)
 });
 
@@ -38,62 +38,93 @@ pub(super) fn environment() -> &'static Arc<Env> {
     &ENVIRONMENT
 }
 
-/// What a rule may call. Names that begin with a sign are operators.
+/// What a rule may call besides operators.
+const NAMES: &[&str] = &[
+    MATCHES,
+    FIND,
+    "add",
+    "all",
+    "asApproximateFloat",
+    "asInteger",
+    "base64.decode",
+    "base64.encode",
+    "bool",
+    "bytes",
+    "charAt",
+    "cidr",
+    "compareTo",
+    "contains",
+    "containsCIDR",
+    "containsIP",
+    "distinct",
+    "double",
+    "duration",
+    "dyn",
+    "endsWith",
+    "exists",
+    "exists_one",
+    "family",
+    "filter",
+    "flatten",
+    "format",
+    "getEscapedPath",
+    "getHost",
+    "getHostname",
+    "getPort",
+    "getScheme",
+    "hasValue",
+    "indexOf",
+    "int",
+    "ip",
+    "ip.isCanonical",
+    "isCIDR",
+    "isGlobalUnicast",
+    "isGreaterThan",
+    "isIP",
+    "isInteger",
+    "isLessThan",
+    "isLinkLocalMulticast",
+    "isLinkLocalUnicast",
+    "isLoopback",
+    "isQuantity",
+    "isURL",
+    "isUnspecified",
+    "join",
+    "lastIndexOf",
+    "lists.range",
+    "lowerAscii",
+    "map",
+    "masked",
+    "max",
+    "min",
+    "optional.none",
+    "optional.of",
+    "optional.ofNonZeroValue",
+    "or",
+    "orValue",
+    "prefixLength",
+    "quantity",
+    "replace",
+    "reverse",
+    "size",
+    "slice",
+    "sort",
+    "split",
+    "startsWith",
+    "string",
+    "strings.quote",
+    "sub",
+    "substring",
+    "trim",
+    "type",
+    "uint",
+    "upperAscii",
+    "url",
+    "value",
+];
+
+/// Whether a rule may call it. Names that begin with a sign are operators.
 pub(super) fn is_known(name: &str) -> bool {
-    const NAMES: &[&str] = &[
-        MATCHES,
-        FIND,
-        "all",
-        "base64.decode",
-        "base64.encode",
-        "bool",
-        "bytes",
-        "charAt",
-        "contains",
-        "distinct",
-        "double",
-        "duration",
-        "dyn",
-        "endsWith",
-        "exists",
-        "exists_one",
-        "filter",
-        "flatten",
-        "format",
-        "hasValue",
-        "indexOf",
-        "int",
-        "isCIDR",
-        "isIP",
-        "isURL",
-        "join",
-        "lastIndexOf",
-        "lists.range",
-        "lowerAscii",
-        "map",
-        "max",
-        "min",
-        "optional.none",
-        "optional.of",
-        "optional.ofNonZeroValue",
-        "or",
-        "orValue",
-        "replace",
-        "reverse",
-        "size",
-        "slice",
-        "sort",
-        "split",
-        "startsWith",
-        "string",
-        "strings.quote",
-        "substring",
-        "trim",
-        "type",
-        "uint",
-        "upperAscii",
-        "value",
-    ];
     let last = name.rsplit('.').next().unwrap_or(name);
     !last.starts_with(|c: char| c.is_ascii_alphabetic()) || NAMES.contains(&name)
 }
@@ -141,16 +172,4 @@ fn duration(text: &CelString<'_>) -> Result<CelInt, ExecutionError> {
     nanos
         .map(CelInt::from)
         .ok_or_else(|| ExecutionError::function_error("duration", "invalid duration"))
-}
-
-fn is_url(text: &CelString<'_>) -> CelBool {
-    crate::format::Format::Uri.accepts(text.inner()).into()
-}
-
-fn is_ip(text: &CelString<'_>) -> CelBool {
-    text.inner().parse::<core::net::IpAddr>().is_ok().into()
-}
-
-fn is_cidr(text: &CelString<'_>) -> CelBool {
-    crate::format::Format::Cidr.accepts(text.inner()).into()
 }

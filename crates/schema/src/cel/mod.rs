@@ -1,7 +1,8 @@
 //! `x-kubernetes-validations`: rules in CEL, compiled when a schema is parsed.
 //!
 //! `compile` and `rule` compile and evaluate one rule, `need` finds which parts of a value a rule can look at, `convert` turns
-//! those parts into CEL values, `functions` adds what Kubernetes has beyond standard CEL, `walk` visits an object.
+//! those parts into CEL values, `functions`,
+//! `network` and `quantity` add what Kubernetes has beyond standard CEL, `walk` visits an object.
 //!
 //! # Limits
 //!
@@ -12,6 +13,8 @@ mod compile;
 mod convert;
 mod functions;
 mod need;
+mod network;
+mod quantity;
 mod rule;
 mod walk;
 

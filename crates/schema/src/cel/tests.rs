@@ -66,6 +66,41 @@ fn holds(rule: &str, value: &Value) -> bool {
 #[case("isURL('https://a/b') && !isURL('b') && isIP('::1') && isCIDR('10.0.0.0/8')")]
 #[case("self.?missing.orValue('x') == 'x' && self.?name.orValue('x') == 'abc'")]
 #[case("[3, 1, 2].sort() == [1, 2, 3] && lists.range(2) == [0, 1] && optional.of(1).hasValue()")]
+#[case("ip('::1') == ip('0:0::1') && ip('10.0.0.1').family() == 4 && ip('::1').isLoopback()")]
+#[case(
+    "ip.isCanonical('::1') && !ip.isCanonical('0:0::1') && !isIP('::ffff:1.2.3.4') && !isIP('1.2.3')"
+)]
+#[case(
+    "ip('8.8.8.8').isGlobalUnicast() && ip('169.254.1.1').isLinkLocalUnicast() && ip('224.0.0.5').isLinkLocalMulticast() && ip('::').isUnspecified()"
+)]
+#[case(
+    "cidr('10.0.0.0/8').containsIP('10.1.2.3') && !cidr('10.0.0.0/8').containsIP(ip('11.0.0.0'))"
+)]
+#[case(
+    "cidr('10.0.0.0/8').containsCIDR('10.3.0.0/16') && !cidr('10.3.0.0/16').containsCIDR(cidr('10.0.0.0/8'))"
+)]
+#[case(
+    "cidr('10.1.2.3/8').masked() == cidr('10.0.0.0/8') && cidr('10.1.2.3/8').ip() == ip('10.1.2.3') && cidr('::/0').prefixLength() == 0"
+)]
+#[case(
+    "url('https://a.b:81/c/d?e=f').getScheme() == 'https' && url('https://a.b:81/c').getHost() == 'a.b:81'"
+)]
+#[case(
+    "url('https://u@[::1]:81/c%20d?e').getHostname() == '::1' && url('https://[::1]:81').getPort() == '81' && url('http://a/c%20d?e').getEscapedPath() == '/c%20d'"
+)]
+#[case(
+    "quantity('1Gi').isGreaterThan(quantity('1G')) && quantity('1000m') == quantity('1') && quantity('1.5k').asInteger() == 1500"
+)]
+#[case(
+    "quantity('100m').isLessThan(quantity('1')) && quantity('-1').isLessThan(quantity('0')) && quantity('2').compareTo(quantity('3')) == -1"
+)]
+#[case(
+    "quantity('1').add(quantity('500m')).asApproximateFloat() == 1.5 && quantity('3').sub(1) == quantity('2e0') && !quantity('1m').isInteger()"
+)]
+#[case("isQuantity('1e3') && !isQuantity('1x') && !isQuantity('') && isQuantity('.5Ki')")]
+#[case(
+    "'%s is %d of %.1f %x'.format(['a', 1, 2.55, 255]) == 'a is 1 of 2.5 ff' || '%d'.format([1]) == '1'"
+)]
 #[case("self.count > 0 ? false : true || true")]
 #[case("self.missing == 1 || self.name == 'abc'")]
 #[case("type(self.name) == string")]

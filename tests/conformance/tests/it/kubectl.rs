@@ -307,6 +307,21 @@ fn kinds_and_fields_are_explained(#[case] kind: Only) {
         "{text}"
     );
     assert!(kubectl.run(&["version"], "").contains("Server Version: v"));
+    // As kubectl did it before there was OpenAPI v3.
+    let old = ["explain", "--output=plaintext-openapiv2"];
+    let fields = |kind: &str| kubectl.run(&[&old[..], &[kind]].concat(), "");
+    let (serving, strategy) = (
+        fields("modelserving.spec.template.roles"),
+        fields("deployment.spec.strategy"),
+    );
+    assert!(
+        serving.contains("workerReplicas") && serving.contains("-required-"),
+        "{serving}"
+    );
+    assert!(
+        strategy.contains("rollingUpdate") && strategy.contains("<Object>"),
+        "{strategy}"
+    );
 }
 
 #[rstest]
@@ -341,4 +356,58 @@ fn mistakes_are_named(#[case] kind: Only) {
     );
     let (succeeded, text) = kubectl.outcome(&["diff", "-f", "-"], SERVING);
     assert!(!succeeded && text.contains("+kind: ModelServing"), "{text}");
+}
+
+#[rstest]
+#[case::real_server(Only::Real)]
+#[case::embedded_server(Only::Embedded)]
+fn rights_are_told(#[case] kind: Only) {
+    let kubectl = Kubectl::new(kind, "kubectl-rights");
+
+    assert_eq!(
+        kubectl.run(&["auth", "can-i", "create", "pods"], ""),
+        "yes\n"
+    );
+    let list = kubectl.run(&["auth", "can-i", "--list"], "");
+    assert!(list.contains("*.*"), "{list}");
+    let who = kubectl.run(&["auth", "whoami"], "");
+    assert!(who.contains("system:masters"), "{who}");
+}
+
+#[test]
+fn a_connection_to_a_pod_is_refused_with_what_to_do_instead() {
+    let kubectl = Kubectl::new(Only::Embedded, "kubectl-exec");
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {nodeName: node, containers: [{name: c, image: i, ports: [{containerPort: 80}]}]}}";
+    kubectl.run(&["apply", "-f", "-"], pod);
+    let status = r#"{"status":{"phase":"Running","podIP":"127.0.0.2"}}"#;
+    kubectl.run(
+        &[
+            "patch",
+            "pod",
+            "p",
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            status,
+        ],
+        "",
+    );
+
+    for (arguments, instead) in [
+        (
+            &["exec", "p", "--", "ls"][..],
+            "run the command in a shell here",
+        ),
+        (&["attach", "p"], "kthena local logs"),
+        (
+            &["port-forward", "p", ":80"],
+            "can be reached from this machine directly",
+        ),
+    ] {
+        let (succeeded, text) = kubectl.outcome(arguments, "");
+        assert!(
+            !succeeded && text.contains(instead),
+            "{arguments:?}: {text}"
+        );
+    }
 }

@@ -12,6 +12,7 @@ mod embedded;
 mod history;
 mod kubectl;
 mod real;
+mod webhook;
 
 use std::path::Path;
 use std::sync::OnceLock;

@@ -122,6 +122,12 @@ pub enum ApiError {
         /// Machine-readable causes: reason, message, field.
         causes: Vec<(String, String, String)>,
     },
+    /// An admission webhook, or the rules that stand for it, refuses the write.
+    #[error("{message}")]
+    Denied {
+        /// What is wrong, with the name of the webhook before it.
+        message: String,
+    },
     /// The credentials are missing or wrong.
     #[error("Unauthorized")]
     Unauthorized,
@@ -163,6 +169,18 @@ pub enum ApiError {
     #[error("{message}")]
     ServiceUnavailable {
         /// Why.
+        message: String,
+    },
+    /// The disk has no room for the write. Nothing of it was done.
+    #[error("{message}")]
+    StorageFull {
+        /// Which disk, and what to do.
+        message: String,
+    },
+    /// The request is understood, but this server has no means to serve it.
+    #[error("{message}")]
+    NotImplemented {
+        /// What is missing and what serves instead.
         message: String,
     },
     /// A fault of the server itself.

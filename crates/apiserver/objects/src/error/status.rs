@@ -19,6 +19,7 @@ impl ApiError {
             Self::VersionTooLarge { .. } => (504, "Timeout"),
             Self::BadRequest { .. } => (400, "BadRequest"),
             Self::Forbidden { .. } => (403, "Forbidden"),
+            Self::Denied { .. } => (400, ""),
             Self::Unauthorized => (401, "Unauthorized"),
             Self::MethodNotSupported { .. } => (405, "MethodNotAllowed"),
             Self::NotAcceptable { .. } => (406, "NotAcceptable"),
@@ -26,6 +27,8 @@ impl ApiError {
             Self::TooLarge { .. } => (413, "RequestEntityTooLarge"),
             Self::TooManyRequests { .. } => (429, "TooManyRequests"),
             Self::ServiceUnavailable { .. } => (503, "ServiceUnavailable"),
+            Self::StorageFull { .. } => (507, "InsufficientStorage"),
+            Self::NotImplemented { .. } => (501, "NotImplemented"),
             Self::Internal { .. } => (500, "InternalError"),
         }
     }
@@ -129,6 +132,9 @@ impl ApiError {
             | Self::Untyped { .. }
             | Self::Expired { .. }
             | Self::BadRequest { .. }
+            | Self::Denied { .. }
+            | Self::StorageFull { .. }
+            | Self::NotImplemented { .. }
             | Self::Unauthorized
             | Self::NotAcceptable { .. }
             | Self::UnsupportedMediaType { .. }

@@ -1,4 +1,5 @@
-//! What the server does on its own: garbage collection, deletion of namespaces and definitions, event expiry.
+//! What the server does on its own: garbage collection, deletion of namespaces and definitions, event expiry, a look at
+//! a disk that refuses writes.
 //!
 //! # Invariants
 //!
@@ -7,6 +8,7 @@
 //! - All work is ordinary writes: what others see of it is in version order and on disk.
 
 mod cleanup;
+mod disk;
 mod events;
 mod garbage;
 
@@ -27,6 +29,7 @@ pub(crate) fn spawn(server: &Arc<Inner>, tasks: &TaskTracker) {
     tasks.spawn(garbage::run(Arc::clone(server)));
     tasks.spawn(cleanup::run(Arc::clone(server)));
     tasks.spawn(events::run(Arc::clone(server)));
+    tasks.spawn(disk::run(Arc::clone(server)));
 }
 
 /// What a follower of the log sees next.

@@ -60,6 +60,12 @@ pub(crate) const BUILTINS: &[Builtin] = builtins! {
     "apiextensions.k8s.io" "v1" "CustomResourceDefinition" "customresourcedefinitions" ["crd", "crds"]
         ["api-extensions"] CLUSTER [Status]
         "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition";
+    "authentication.k8s.io" "v1" "SelfSubjectReview" "selfsubjectreviews" [] [] CLUSTER []
+        "io.k8s.api.authentication.v1.SelfSubjectReview";
+    "authorization.k8s.io" "v1" "SelfSubjectAccessReview" "selfsubjectaccessreviews" [] [] CLUSTER []
+        "io.k8s.api.authorization.v1.SelfSubjectAccessReview";
+    "authorization.k8s.io" "v1" "SelfSubjectRulesReview" "selfsubjectrulesreviews" [] [] CLUSTER []
+        "io.k8s.api.authorization.v1.SelfSubjectRulesReview";
     "coordination.k8s.io" "v1" "Lease" "leases" [] [] NAMESPACED [] "io.k8s.api.coordination.v1.Lease";
     "discovery.k8s.io" "v1" "EndpointSlice" "endpointslices" [] [] NAMESPACED []
         "io.k8s.api.discovery.v1.EndpointSlice";

@@ -118,6 +118,9 @@ impl ResourceType {
 
     /// What can be done with it; namespaces are too much to be deleted at one stroke.
     pub(crate) fn verbs(&self) -> Vec<&'static str> {
+        if self.is_question() {
+            return vec!["create"];
+        }
         let refused =
             (self.plural == "namespaces" && self.group.is_empty()).then_some("deletecollection");
         VERBS
@@ -125,6 +128,15 @@ impl ResourceType {
             .copied()
             .filter(|verb| Some(*verb) != refused)
             .collect()
+    }
+
+    /// Whether its objects are questions, which are answered and not kept.
+    pub(crate) fn is_question(&self) -> bool {
+        self.is_builtin()
+            && matches!(
+                self.group.as_str(),
+                "authentication.k8s.io" | "authorization.k8s.io"
+            )
     }
 
     pub(crate) fn has(&self, subresource: Subresource) -> bool {

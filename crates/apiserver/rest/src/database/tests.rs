@@ -11,7 +11,7 @@ fn put(key: &str, value: &'static str) -> Write {
 fn what_was_committed_is_there_after_opening_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("objects.redb");
-    let (mut database, loaded) = Database::open(&path).unwrap();
+    let (mut database, loaded) = Database::open(&path, Storage::File).unwrap();
     assert!(loaded.objects.is_empty());
     database.commit(&[put("b", "2"), put("a", "1")], 7).unwrap();
     let removal = Write {
@@ -21,7 +21,7 @@ fn what_was_committed_is_there_after_opening_again() {
     database.commit(&[removal], 8).unwrap();
     drop(database);
 
-    let (_, loaded) = Database::open(&path).unwrap();
+    let (_, loaded) = Database::open(&path, Storage::File).unwrap();
 
     assert_eq!(loaded.revision, 8);
     assert_eq!(loaded.objects, [("a".to_owned(), Bytes::from_static(b"1"))]);
@@ -31,9 +31,9 @@ fn what_was_committed_is_there_after_opening_again() {
 fn a_second_opener_is_told_who_is_in_the_way() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("objects.redb");
-    let _first = Database::open(&path).unwrap();
+    let _first = Database::open(&path, Storage::File).unwrap();
 
-    let error = Database::open(&path).unwrap_err();
+    let error = Database::open(&path, Storage::File).unwrap_err();
 
     assert!(matches!(error, DatabaseError::InUse { .. }));
     assert!(
@@ -50,7 +50,7 @@ fn a_file_that_is_no_database_is_an_error_and_stays_as_it_is() {
     std::fs::write(&path, "something else entirely, of some length").unwrap();
 
     assert!(matches!(
-        Database::open(&path),
+        Database::open(&path, Storage::File),
         Err(DatabaseError::Failed { .. })
     ));
     assert_eq!(

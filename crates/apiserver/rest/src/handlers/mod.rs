@@ -3,11 +3,12 @@
 //! # Where to go next
 //!
 //! `read` for get and list, `watching` for watches, `write` for create, update and patch, `delete` for deletions,
-//! `subresources` for scale, binding, eviction, logs and finalize, `present` for what an answer looks like.
+//! `questions` for what may be asked about oneself, `subresources` for scale, binding, eviction, logs and finalize, `present` for what an answer looks like.
 
 pub(crate) mod delete;
 pub(crate) mod planning;
 mod present;
+mod questions;
 mod read;
 mod scale;
 mod subresources;
@@ -53,12 +54,18 @@ pub(crate) struct Call {
 
 /// Answers a request for a resource.
 pub(crate) async fn handle(call: Call) -> Answer {
+    if call.kind.is_question() {
+        return questions::handle(&call);
+    }
     match (&call.path.name, &call.path.subresource) {
         (None, _) => collection(call).await,
         (Some(_), None) => object(call).await,
         (Some(_), Some(name)) => {
             let subresource =
                 Subresource::parse(name).filter(|subresource| call.kind.has(*subresource));
+            if subresource.is_none() {
+                subresources::refuse_connection(&call, name)?;
+            }
             subresources::handle(call, subresource.ok_or(ApiError::UnknownPath)?).await
         }
     }

@@ -36,6 +36,27 @@ pub(crate) async fn handle(call: Call, subresource: Subresource) -> Answer {
     }
 }
 
+/// Says what to do instead of connecting to a pod through the server.
+pub(crate) fn refuse_connection(call: &Call, subresource: &str) -> Result<(), ApiError> {
+    if !call.kind.group.is_empty() || call.kind.plural != "pods" {
+        return Ok(());
+    }
+    let instead = match subresource.split('/').next().unwrap_or_default() {
+        "exec" | "attach" => {
+            "its containers are processes of this machine: run the command in a shell here, and read their output with \
+             \"kubectl logs\" or \"kthena local logs\""
+        }
+        "portforward" | "proxy" => {
+            "its address, status.podIP, can be reached from this machine directly"
+        }
+        _ => return Ok(()),
+    };
+    let name = call.name();
+    Err(ApiError::NotImplemented {
+        message: format!("local mode does not connect to pod {name}; {instead}"),
+    })
+}
+
 /// The answer of subresources that have no object to show.
 fn done(code: StatusCode) -> Response<Body> {
     let status = json!({

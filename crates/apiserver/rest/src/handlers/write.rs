@@ -36,19 +36,45 @@ const PATCH_TYPES: [&str; 4] = [
     "application/apply-patch+yaml",
 ];
 
+/// A whole object as a client sent it, ready to be planned.
+#[derive(Debug)]
+struct Sent {
+    /// As it is stored.
+    object: Value,
+    warnings: Vec<String>,
+    signature: Signature,
+    dry_run: bool,
+}
+
+impl Sent {
+    /// Reads the options and the body, checks the body and signs it.
+    fn read(call: &Call, options: OptionsKind) -> Result<Self, ApiError> {
+        let options = WriteOptions::read(&call.query, options)?;
+        let decoded = body(call)?;
+        let mut object = decoded.value;
+        let warnings = review::intake(
+            &call.kind,
+            &mut object,
+            &decoded.duplicates,
+            options.field_validation,
+        )?;
+        Ok(Self {
+            object: views::stored(&call.kind, object),
+            warnings,
+            signature: Signature::new(call, options.field_manager.as_deref())?,
+            dry_run: options.dry_run,
+        })
+    }
+}
+
 /// `POST` of a collection.
 pub(crate) async fn create(call: Call) -> Answer {
-    let options = WriteOptions::read(&call.query, OptionsKind::Create)?;
-    let decoded = body(&call)?;
-    let mut object = decoded.value;
-    let warnings = review::intake(
-        &call.kind,
-        &mut object,
-        &decoded.duplicates,
-        options.field_validation,
-    )?;
-    let object = views::stored(&call.kind, object);
-    let signature = Signature::new(&call, options.field_manager.as_deref())?;
+    let Sent {
+        object,
+        warnings,
+        signature,
+        dry_run,
+    } = Sent::read(&call, OptionsKind::Create)?;
     let (kind, namespace) = (Arc::clone(&call.kind), call.namespace().to_owned());
     let plan = move |store: &Store| {
         plan_create(
@@ -60,8 +86,8 @@ pub(crate) async fn create(call: Call) -> Answer {
             Scope::Object,
         )
     };
-    let planned = call.server.engine.write(options.dry_run, plan).await?;
-    let planned = if options.dry_run {
+    let planned = call.server.engine.write(dry_run, plan).await?;
+    let planned = if dry_run {
         unnumbered(&call, planned)?
     } else {
         planned
@@ -79,17 +105,12 @@ fn unnumbered(call: &Call, planned: Planned) -> Result<Planned, ApiError> {
 
 /// `PUT` of an object or of a subresource that shows the whole object.
 pub(crate) async fn update(call: Call, part: Part<'static>) -> Answer {
-    let options = WriteOptions::read(&call.query, OptionsKind::Update)?;
-    let decoded = body(&call)?;
-    let mut object = decoded.value;
-    let warnings = review::intake(
-        &call.kind,
-        &mut object,
-        &decoded.duplicates,
-        options.field_validation,
-    )?;
-    let object = views::stored(&call.kind, object);
-    let signature = Signature::new(&call, options.field_manager.as_deref())?;
+    let Sent {
+        object,
+        warnings,
+        signature,
+        dry_run,
+    } = Sent::read(&call, OptionsKind::Update)?;
     let kind = Arc::clone(&call.kind);
     let (namespace, name) = (call.namespace().to_owned(), call.name().to_owned());
     let plan = move |store: &Store| {
@@ -114,7 +135,7 @@ pub(crate) async fn update(call: Call, part: Part<'static>) -> Answer {
         };
         plan_update(store, target, object, signature.author(&kind))
     };
-    let planned = call.server.engine.write(options.dry_run, plan).await?;
+    let planned = call.server.engine.write(dry_run, plan).await?;
     respond(&call, &planned, &warnings)
 }
 

@@ -29,7 +29,8 @@ fn path(
 #[case::core_resources("/api/v1", Target::ResourceList { group: String::new(), version: "v1".into() })]
 #[case::openapi_index("/openapi/v3", Target::OpenApiV3(String::new()))]
 #[case::openapi_group("/openapi/v3/apis/apps/v1", Target::OpenApiV3("apis/apps/v1".into()))]
-#[case::health_check("/readyz/ping", Target::Health)]
+#[case::health_check("/livez/ping", Target::Health)]
+#[case::readiness_check("/readyz/ping", Target::Ready)]
 #[case::unknown("/metrics", Target::Unknown)]
 #[case::all_pods("/api/v1/pods", path("", "v1", None, "pods", None, None))]
 #[case::pods_of_a_namespace(

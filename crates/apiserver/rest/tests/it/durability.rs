@@ -231,7 +231,7 @@ async fn a_full_disk_refuses_writes_and_shows_none_of_them() {
 
     let (name, error) = refused.unwrap();
     assert!(
-        matches!(&error, kube::Error::Api(status) if status.code == 500),
+        matches!(&error, kube::Error::Api(status) if status.code == 507),
         "{error}"
     );
     assert!(maps.get_opt(&name).await.unwrap().is_none());
