@@ -31,6 +31,9 @@ pub struct ModelRouteSpec {
     /// Token limits; absent = unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+    /// Keeps the requests of a session on one pod; absent = each request is placed on its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_sticky: Option<SessionSticky>,
 }
 
 /// A `ModelRoute` has no status fields.
@@ -178,4 +181,44 @@ pub struct GlobalRateLimit {
 pub struct RedisConfig {
     /// `host:port`.
     pub address: String,
+}
+
+/// How sessions are told apart and for how long they stay on a pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionSticky {
+    /// Time after the last success for which a session stays bound, in seconds, at least 1. Default 10,800.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_affinity_seconds: Option<i32>,
+    /// Where the session's key is looked for; the first value that is not empty wins. 1 to 16.
+    #[serde(deserialize_with = "crate::resource::null_as_default")]
+    pub sources: Vec<SessionSource>,
+}
+
+/// One place where the key of a session may stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionSource {
+    /// Which part of the request.
+    #[serde(rename = "type")]
+    pub kind: SessionSourceType,
+    /// Name of the header, in any case, or of the parameter, cookie, field or claim.
+    pub name: String,
+}
+
+/// A part of a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionSourceType {
+    /// A header.
+    #[default]
+    Header,
+    /// A parameter of the URL's query.
+    Query,
+    /// A cookie.
+    Cookie,
+    /// A field of the request body; only `user` is looked for.
+    Body,
+    /// A claim of the token that the router has verified; nothing without authentication.
+    #[serde(rename = "JWTClaim")]
+    JwtClaim,
 }

@@ -179,6 +179,13 @@ pub struct RolloutStrategy {
     /// Only for `ServingGroupRollingUpdate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rolling_update_configuration: Option<RollingUpdateConfiguration>,
+    /// Nothing is replaced while this is true, and what is lost comes back as it was. Our addition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+    /// Seconds without any progress after which a rollout is reported as stalled, 1 and up; absent = never.
+    /// Our addition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress_deadline_seconds: Option<i32>,
 }
 
 /// The unit that a rollout replaces.
@@ -201,6 +208,10 @@ pub struct RollingUpdateConfiguration {
     /// Groups that stay as they are, the lowest ordinals, rounded up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<IntOrPercent>,
+    /// Groups beyond `replicas` that may exist during a rollout, a share of `replicas` rounded up; absent = none.
+    /// Our addition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_surge: Option<IntOrPercent>,
 }
 
 /// What is rebuilt when a pod fails.
@@ -246,6 +257,26 @@ pub struct ModelServingStatus {
     /// Selects one pod per group, for the scale subresource.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub label_selector: String,
+    /// Instances of each role over all groups, in the order of the spec. Our addition.
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "crate::resource::null_as_default"
+    )]
+    pub roles: Vec<RoleStatus>,
+}
+
+/// Instances of one role over all serving groups.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RoleStatus {
+    /// Name of the role.
+    pub name: String,
+    /// Instances that exist, in any state.
+    pub replicas: i32,
+    /// Instances whose pods are all ready.
+    pub ready_replicas: i32,
+    /// Instances that are what the spec asks for.
+    pub updated_replicas: i32,
 }
 
 #[expect(

@@ -1,10 +1,10 @@
-//! Rules MR-V1 to MR-V10.
+//! Rules MR-V1 to MR-V10, and those of `sessionSticky`.
 
 use kthena_schema::Fault;
 use serde_json::Value;
 
 use super::at::At;
-use super::invalid;
+use super::{invalid, names};
 
 pub(super) fn check(root: &At<'_>, faults: &mut Vec<Fault>) {
     let spec = root.field("spec");
@@ -22,6 +22,7 @@ pub(super) fn check(root: &At<'_>, faults: &mut Vec<Fault>) {
     for rule in spec.field("rules").items() {
         check_rule(&rule, adapters.len() > 0, faults);
     }
+    check_sticky(&spec.field("sessionSticky"), faults);
 }
 
 fn check_rule(rule: &At<'_>, lora: bool, faults: &mut Vec<Fault>) {
@@ -78,5 +79,37 @@ fn check_regex(regex: &At<'_>, faults: &mut Vec<Fault>) {
         && let Err(error) = crate::regex::compile(pattern)
     {
         faults.push(regex.invalid(error.to_string()));
+    }
+}
+
+fn check_sticky(sticky: &At<'_>, faults: &mut Vec<Fault>) {
+    if sticky.is_absent() {
+        return;
+    }
+    let seconds = sticky.field("sessionAffinitySeconds");
+    if seconds.int().is_some_and(|seconds| seconds < 1) {
+        faults.push(seconds.invalid("must be at least 1"));
+    }
+    let sources = sticky.field("sources");
+    if sources.len() == 0 {
+        faults.push(sources.required("at least one source of the session's key must be specified"));
+    }
+    for source in sources.items() {
+        let name = source.field("name");
+        match source.field("type").text() {
+            _ if name.text().is_empty() => {
+                faults.push(name.required("name must be specified"));
+            }
+            "Header" if !names::is_http_token(name.text()) => {
+                faults.push(name.invalid("header name is invalid"));
+            }
+            "Cookie" if !names::is_http_token(name.text()) => {
+                faults.push(name.invalid("cookie name is invalid"));
+            }
+            "Body" if name.text() != "user" => {
+                faults.push(name.invalid("only the field user of a body is looked for"));
+            }
+            _ => {}
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::at::At;
 use super::int_or_percent::{check_form, scaled_down};
 use super::invalid;
 use super::model_serving::replicas_of;
+use crate::int_or_percent::{IntOrPercent, Rounding};
 
 const BY_GROUP: &str = "ServingGroupRollingUpdate";
 const BY_ROLE: &str = "RoleRollingUpdate";
@@ -35,16 +36,28 @@ pub(super) fn check_group_level(spec: &At<'_>, faults: &mut Vec<Fault>) {
     let limit = configuration.field("maxUnavailable");
     check_form(&limit, faults);
     check_form(&configuration.field("partition"), faults);
+    let surge = configuration.field("maxSurge");
+    check_form(&surge, faults);
     let Some(replicas) = spec.field("replicas").int().filter(|_| !limit.is_absent()) else {
         return;
     };
-    if scaled_down(&limit, replicas, faults) == Some(0) {
+    // Groups beyond the count let a rollout proceed although none may be down.
+    if scaled_down(&limit, replicas, faults) == Some(0) && !has_surge(&surge, replicas) {
         faults.push(invalid(
             configuration.path,
             "",
             "maxUnavailable cannot be 0",
         ));
     }
+}
+
+fn has_surge(surge: &At<'_>, replicas: i64) -> bool {
+    if surge.value.is_string() {
+        let total = i32::try_from(replicas).unwrap_or(i32::MAX);
+        let share = IntOrPercent::Text(surge.text().to_owned()).scaled(total, Rounding::Up);
+        return share.is_some_and(|share| share > 0);
+    }
+    surge.int().is_some_and(|count| count > 0)
 }
 
 /// Partitions of roles.

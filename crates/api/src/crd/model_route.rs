@@ -58,6 +58,13 @@ fn spec() -> Value {
             "rateLimit",
             about("Token limits; absent = unlimited.", rate_limit()),
         ),
+        (
+            "sessionSticky",
+            about(
+                "Keeps the requests of a session on one pod; absent = each request is placed on its own.",
+                session_sticky(),
+            ),
+        ),
     ];
     let named = rule(
         "self.modelName != \"\" || size(self.loraAdapters) > 0",
@@ -146,5 +153,46 @@ fn rate_limit() -> Value {
             ("global", about("Where a shared limit is kept.", global)),
         ],
         &["unit"],
+    )
+}
+
+fn session_sticky() -> Value {
+    let source = object(
+        [
+            (
+                "type",
+                about(
+                    "Part of the request. `Body` knows the field `user`; `JWTClaim` needs authentication.",
+                    one_of(&["Header", "Query", "Cookie", "Body", "JWTClaim"]),
+                ),
+            ),
+            (
+                "name",
+                about(
+                    "Name of the header, in any case, or of the parameter, cookie, field or claim.",
+                    with(string(), json!({"minLength": 1, "maxLength": 256})),
+                ),
+            ),
+        ],
+        &["name", "type"],
+    );
+    object(
+        [
+            (
+                "sessionAffinitySeconds",
+                about(
+                    "Seconds after the last success for which a session stays bound.",
+                    default(10_800, at_least(1)),
+                ),
+            ),
+            (
+                "sources",
+                about(
+                    "Where the session's key is looked for; the first value that is not empty wins.",
+                    with(list(source), json!({"minItems": 1, "maxItems": 16})),
+                ),
+            ),
+        ],
+        &["sources"],
     )
 }

@@ -256,6 +256,13 @@ fn rollout() -> Value {
                     expand::int_or_string(),
                 ),
             ),
+            (
+                "maxSurge",
+                about(
+                    "Groups beyond replicas that may exist during a rollout, a count or a share rounded up; absent = none.",
+                    expand::int_or_string(),
+                ),
+            ),
         ],
         &[],
     );
@@ -272,6 +279,20 @@ fn rollout() -> Value {
             (
                 "rollingUpdateConfiguration",
                 about("Only for ServingGroupRollingUpdate.", configuration),
+            ),
+            (
+                "paused",
+                about(
+                    "Nothing is replaced while this is true, and what is lost comes back as it was.",
+                    json!({"type": "boolean"}),
+                ),
+            ),
+            (
+                "progressDeadlineSeconds",
+                about(
+                    "Seconds without progress after which a rollout is reported as stalled; absent = never.",
+                    with(int32(), json!({"minimum": 1})),
+                ),
             ),
         ],
         &["type"],
@@ -304,6 +325,29 @@ fn status() -> Value {
             "labelSelector",
             about("Selects one pod per group.", string()),
         ),
+        (
+            "roles",
+            about(
+                "Instances of each role over all groups.",
+                list(role_status()),
+            ),
+        ),
     ];
     about("What was last observed.", object(members, &[]))
+}
+
+fn role_status() -> Value {
+    let members = [
+        ("name", about("Name of the role.", string())),
+        ("replicas", about("Instances that exist.", int32())),
+        (
+            "readyReplicas",
+            about("Instances whose pods are all ready.", int32()),
+        ),
+        (
+            "updatedReplicas",
+            about("Instances that are what the spec asks for.", int32()),
+        ),
+    ];
+    object(members, &["name"])
 }

@@ -30,6 +30,7 @@ fn full() -> Vec<(&'static str, Value)> {
                 "rules": [{"name": "r", "modelMatch": {"headers": {"x": text}, "uri": text, "body": {"model": "m"}},
                     "targetModels": [{"modelServerName": "a", "externalModelProviderName": "p", "weight": 1}]}],
                 "rateLimit": {"inputTokensPerUnit": 1, "outputTokensPerUnit": 2, "unit": "day", "global": {"redis": {"address": "h:1"}}},
+                "sessionSticky": {"sessionAffinitySeconds": 60, "sources": [{"type": "JWTClaim", "name": "sub"}]},
             }}),
         ),
         (
@@ -58,9 +59,11 @@ fn full() -> Vec<(&'static str, Value)> {
                 "networkTopology": {"groupPolicy": {"mode": "soft", "highestTierAllowed": 1}, "rolePolicy": {"highestTierName": "n"}},
                 "roles": [{"name": "r", "replicas": 1, "entryTemplate": pod, "workerReplicas": 1, "workerTemplate": pod,
                     "maxUnavailable": "50%", "partition": 1}]},
-            "rolloutStrategy": {"type": "RoleRollingUpdate", "rollingUpdateConfiguration": {"maxUnavailable": 1, "partition": "10%"}},
+            "rolloutStrategy": {"type": "RoleRollingUpdate", "paused": true, "progressDeadlineSeconds": 600,
+                "rollingUpdateConfiguration": {"maxUnavailable": 1, "partition": "10%", "maxSurge": "20%"}},
         }, "status": {"observedGeneration": 1, "replicas": 2, "currentReplicas": 3, "updatedReplicas": 4, "availableReplicas": 5,
-            "currentRevision": "a", "updateRevision": "b", "conditions": [condition], "labelSelector": "l"}}),
+            "currentRevision": "a", "updateRevision": "b", "conditions": [condition], "labelSelector": "l",
+            "roles": [{"name": "r", "replicas": 6, "readyReplicas": 7, "updatedReplicas": 8}]}}),
         ),
         (
             "ModelBooster",

@@ -169,3 +169,41 @@ fn faults_of_several_rules_come_together_and_in_order() {
         ]
     );
 }
+
+#[rstest]
+#[case::all_kinds(json!({"sessionAffinitySeconds": 1, "sources": [
+    {"type": "Header", "name": "X-Session-ID"}, {"type": "Query", "name": "a b"}, {"type": "Cookie", "name": "sid"},
+    {"type": "Body", "name": "user"}, {"type": "JWTClaim", "name": "sub"}]}))]
+#[case::no_seconds(json!({"sources": [{"type": "Header", "name": "x"}]}))]
+#[case::null(Value::Null)]
+fn accepts_sticky_sessions(#[case] sticky: Value) {
+    let found = route(&json!({"modelName": "m", "rules": [], "sessionSticky": sticky}));
+
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn refuses_sticky_sessions_that_cannot_be_told_apart() {
+    let sources = json!([{"type": "Header", "name": "x y"}, {"type": "Cookie", "name": "a=b"},
+        {"type": "Body", "name": "session"}, {"type": "Query"}]);
+    let sticky = json!({"sessionAffinitySeconds": 0, "sources": sources});
+    let found = route(&json!({"modelName": "m", "rules": [], "sessionSticky": sticky}));
+
+    assert_eq!(
+        found,
+        [
+            "spec.sessionSticky.sessionAffinitySeconds: Invalid value: 0: must be at least 1",
+            "spec.sessionSticky.sources[0].name: Invalid value: \"x y\": header name is invalid",
+            "spec.sessionSticky.sources[1].name: Invalid value: \"a=b\": cookie name is invalid",
+            "spec.sessionSticky.sources[2].name: Invalid value: \"session\": only the field user of a body is looked for",
+            "spec.sessionSticky.sources[3].name: Required value: name must be specified",
+        ]
+    );
+    let found = route(&json!({"modelName": "m", "rules": [], "sessionSticky": {}}));
+    assert_eq!(
+        found,
+        [
+            "spec.sessionSticky.sources: Required value: at least one source of the session's key must be specified"
+        ]
+    );
+}
