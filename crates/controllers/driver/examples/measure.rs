@@ -18,6 +18,10 @@ use kube::api::{Api, ListParams};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+/// As in the shipped program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type AnyError = Box<dyn std::error::Error>;
 
 /// Ends its process when it goes out of scope.
@@ -33,8 +37,8 @@ impl Drop for Controller {
 
 fn main() -> Result<(), AnyError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // One thread, as in the shipped program: the work is waiting for the API server.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     match arguments.first().map(String::as_str) {

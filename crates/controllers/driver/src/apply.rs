@@ -35,6 +35,13 @@ pub(crate) struct Outcome {
     pub(crate) writes: u64,
 }
 
+impl Outcome {
+    /// Nothing failed and nothing is in the way.
+    fn is_clean(&self) -> bool {
+        self.failures.is_empty() && !self.is_blocked
+    }
+}
+
 /// An action that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {source}")]
@@ -44,6 +51,15 @@ pub(crate) struct Failure {
     pub(crate) reason: &'static str,
     #[source]
     source: WriteError,
+}
+
+/// Where Volcano's `PodGroup`s are.
+pub(crate) fn pod_groups() -> Target {
+    Target {
+        api_version: "scheduling.volcano.sh/v1beta1".to_owned(),
+        kind: "PodGroup".to_owned(),
+        plural: "podgroups".to_owned(),
+    }
 }
 
 /// What came of one action.
@@ -72,22 +88,22 @@ impl Applier<'_> {
                 Action::CreatePod { .. } | Action::CreateService { .. }
             )
         });
-        // The snapshot comes first and alone: without it, nothing may be created.
+        // The snapshot comes first and alone: without it, nothing may be created. So it is with gangs.
         let (snapshots, others): (Vec<_>, Vec<_>) = others
             .into_iter()
             .partition(|action| matches!(action, Action::CreateSnapshot { .. }));
-        self.batch(snapshots, expectations, &mut outcome).await;
-        let may_create = outcome.failures.is_empty() && !outcome.is_blocked;
-        let mut others = others;
-        while !others.is_empty() {
-            let rest = others.split_off(self.parallel.min(others.len()));
-            self.batch(
-                std::mem::replace(&mut others, rest),
-                expectations,
-                &mut outcome,
+        let (gangs, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|action| {
+            matches!(
+                action,
+                Action::CreatePodGroup { .. } | Action::PatchPodGroup { .. }
             )
-            .await;
+        });
+        self.batch(snapshots, expectations, &mut outcome).await;
+        if outcome.is_clean() {
+            self.batches(gangs, expectations, &mut outcome).await;
         }
+        let may_create = outcome.is_clean();
+        self.batches(others, expectations, &mut outcome).await;
         let failed_before = outcome.failures.len();
         let mut creations = if may_create { creations } else { Vec::new() };
         while !creations.is_empty() && outcome.failures.len() == failed_before {
@@ -100,6 +116,19 @@ impl Applier<'_> {
             .await;
         }
         outcome
+    }
+
+    async fn batches(
+        &self,
+        mut actions: Vec<Action>,
+        expectations: &mut Expectations,
+        outcome: &mut Outcome,
+    ) {
+        while !actions.is_empty() {
+            let rest = actions.split_off(self.parallel.min(actions.len()));
+            self.batch(std::mem::replace(&mut actions, rest), expectations, outcome)
+                .await;
+        }
     }
 
     async fn batch(
@@ -160,22 +189,16 @@ impl Applier<'_> {
                 self.create(Kind::Pod, &Target::of::<Pod>(), name, &object, what)
                     .await
             }
+            Action::CreatePodGroup { name, object } => {
+                let what = format!("failed to create PodGroup {name}");
+                self.create(Kind::PodGroup, &pod_groups(), name, &object, what)
+                    .await
+            }
+            Action::PatchPodGroup { name, patch } => self.patch(&pod_groups(), &name, &patch).await,
+            Action::DeletePodGroup { name, uid } => self.delete(&pod_groups(), name, uid).await,
             Action::PatchSnapshot { name, patch } => {
-                let key = ObjectKey::new(self.namespace, &*name);
-                let target = Target::of::<ControllerRevision>();
-                match write::merge_patch(self.client, &target, &key, None, &patch).await {
-                    Ok(_) => Ok(Done::Patched),
-                    Err(WriteError::NotFound) => Ok(Done::Nothing),
-                    Err(source) => {
-                        let what =
-                            format!("failed to record role counts in ControllerRevision {name}");
-                        Err(Failure {
-                            what,
-                            reason: "FailedUpdate",
-                            source,
-                        })
-                    }
-                }
+                self.patch(&Target::of::<ControllerRevision>(), &name, &patch)
+                    .await
             }
             Action::DeletePod { name, uid } => self.delete(&Target::of::<Pod>(), name, uid).await,
             Action::DeleteService { name, uid } => {
@@ -190,6 +213,19 @@ impl Applier<'_> {
                         Ok(Done::Nothing)
                     })
             }
+        }
+    }
+
+    async fn patch(&self, target: &Target, name: &str, patch: &Value) -> Result<Done, Failure> {
+        let key = ObjectKey::new(self.namespace, name);
+        match write::merge_patch(self.client, target, &key, None, patch).await {
+            Ok(_) => Ok(Done::Patched),
+            Err(WriteError::NotFound) => Ok(Done::Nothing),
+            Err(source) => Err(Failure {
+                what: format!("failed to update {} {name}", target.kind),
+                reason: "FailedUpdate",
+                source,
+            }),
         }
     }
 

@@ -14,7 +14,7 @@ use kthena_api::model_serving::ModelServing;
 use kthena_cluster::watch::Named;
 use kthena_cluster::{Change, ObjectKey};
 use kthena_controllers_model_serving::{
-    Blueprint, PodView, ServiceView, ServingView, SnapshotView,
+    Blueprint, GangSupport, PodGroupView, PodView, ServiceView, ServingView, SnapshotView,
 };
 
 use crate::observe::{Observed, Part};
@@ -40,6 +40,42 @@ pub(crate) struct Caches {
     pub(crate) pods: Parts<PodView>,
     pub(crate) services: Parts<ServiceView>,
     pub(crate) snapshots: Parts<SnapshotView>,
+    pub(crate) gangs: Gangs,
+}
+
+/// What is known of Volcano's `PodGroup`s.
+#[derive(Debug, Default)]
+pub(crate) struct Gangs {
+    pub(crate) pod_groups: Parts<PodGroupView>,
+    /// What the definition of the kind says; `None` if there is no such kind.
+    support: Option<GangSupport>,
+    /// All that exist have been reported.
+    is_synced: bool,
+}
+
+impl Gangs {
+    /// What the planner may rely on.
+    fn usable(&self) -> Option<GangSupport> {
+        self.support.filter(|_| self.is_synced)
+    }
+
+    /// Takes in what the definition of the kind says. True if the planner must look at everything again.
+    pub(crate) fn defined(&mut self, support: Option<GangSupport>) -> bool {
+        let before = self.usable();
+        self.support = support;
+        if support.is_none() {
+            self.pod_groups = Parts::default();
+            self.is_synced = false;
+        }
+        before != self.usable()
+    }
+
+    /// Notes whether all `PodGroup`s are known. True if the planner must look at everything again.
+    pub(crate) fn synced(&mut self, is_synced: bool) -> bool {
+        let before = self.usable();
+        self.is_synced = is_synced;
+        before != self.usable()
+    }
 }
 
 impl<V> Default for Parts<V> {
@@ -151,11 +187,15 @@ impl Caches {
             pods: self.pods.of(key),
             services: self.services.of(key),
             snapshots: self.snapshots.of(key),
+            pod_groups: self.gangs.pod_groups.of(key),
+            gang: self.gangs.usable(),
         };
         // The same objects make the same plan, whatever order they came in.
         view.pods
             .sort_unstable_by(|one, other| one.name.cmp(&other.name));
         view.services
+            .sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        view.pod_groups
             .sort_unstable_by(|one, other| one.name.cmp(&other.name));
         view.snapshots
             .sort_unstable_by(|one, other| one.name.cmp(&other.name));

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::debug::DebugServer;
+use crate::gangs;
 use crate::metrics::ResultLabel;
 use crate::observe::{self, ObservedPod, ObservedService, ObservedSnapshot};
 use crate::pass::{Desk, Next};
@@ -25,18 +26,22 @@ use crate::{DriverConfig, DriverError};
 const COMPONENT: &str = "modelserving-controller";
 /// How long a turn may take to end once it was told to, and events to be written.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long to wait until it is known whether there are `PodGroup`s; who may not ask goes without.
+const GANGS: Duration = Duration::from_secs(5);
 /// Kinds that are watched.
 const KINDS: usize = 4;
 
 /// What the parts of the loop share.
 #[derive(Clone)]
-struct Shared {
-    desk: Arc<Desk>,
-    queue: WorkQueue<ObjectKey>,
+pub(crate) struct Shared {
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) queue: WorkQueue<ObjectKey>,
     /// Kinds whose first list has been taken in.
     synced: signal::Sender<usize>,
-    gather: Duration,
-    stop: CancellationToken,
+    /// Whether there are `PodGroup`s is known, and which.
+    pub(crate) gangs_known: signal::Sender<bool>,
+    pub(crate) gather: Duration,
+    pub(crate) stop: CancellationToken,
 }
 
 pub(crate) async fn run(
@@ -60,6 +65,7 @@ pub(crate) async fn run(
         desk,
         queue: WorkQueue::new(RetryLimits::default()),
         synced: signal::Sender::new(0),
+        gangs_known: signal::Sender::new(false),
         gather: config.gather,
         stop: stop.clone(),
     };
@@ -132,6 +138,7 @@ impl Shared {
             &snapshots,
         );
 
+        tasks.spawn(gangs::follow(self.clone(), client.clone(), parts.clone()));
         let on_serving =
             |desk: &Desk, change: &_| desk.caches().apply_serving(change).into_iter().collect();
         tasks.spawn(self.clone().follow(servings, Duration::ZERO, on_serving));
@@ -178,6 +185,12 @@ impl Shared {
             () = self.stop.cancelled() => return,
             _ = synced.wait_for(|kinds| *kinds >= KINDS) => {}
         }
+        let mut known = self.gangs_known.subscribe();
+        tokio::select! {
+            () = self.stop.cancelled() => return,
+            _ = tokio::time::timeout(GANGS, known.wait_for(|known| *known)) => {}
+        }
+        drop(known);
         loop {
             let claim = tokio::select! {
                 () = self.stop.cancelled() => return,

@@ -60,6 +60,12 @@ impl Expectations {
                 live.insert(snapshot.uid.as_str());
             }
         }
+        for gang in &view.pod_groups {
+            names.insert(Kind::PodGroup.prefixed(&gang.name));
+            if !gang.is_terminating {
+                live.insert(gang.uid.as_str());
+            }
+        }
         self.created.retain(|name, _| !names.contains(name));
         self.deleted.retain(|uid, _| live.contains(uid.as_str()));
         let last = self.created.values().chain(self.deleted.values()).max()?;
@@ -73,6 +79,7 @@ pub(crate) enum Kind {
     Pod,
     Service,
     Snapshot,
+    PodGroup,
 }
 
 impl Kind {
@@ -81,6 +88,7 @@ impl Kind {
             Self::Pod => "pod",
             Self::Service => "service",
             Self::Snapshot => "snapshot",
+            Self::PodGroup => "podgroup",
         };
         format!("{prefix}/{name}")
     }

@@ -21,6 +21,7 @@ mod caches;
 mod controller;
 mod debug;
 mod expect;
+mod gangs;
 mod metrics;
 mod observe;
 mod pass;

@@ -6,7 +6,7 @@ use kthena_api::labels;
 use kthena_cluster::ObjectKey;
 use kthena_cluster::watch::Named;
 use kthena_controllers_model_serving::{
-    PodPhase, PodView, ServiceView, SnapshotContent, SnapshotView,
+    GangSupport, PodGroupView, PodPhase, PodView, ServiceView, SnapshotContent, SnapshotView,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,6 +35,19 @@ pub(crate) struct ObservedService(pub(crate) Observed<ServiceView>);
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(from = "RawSnapshot")]
 pub(crate) struct ObservedSnapshot(pub(crate) Observed<SnapshotView>);
+
+/// A Volcano `PodGroup`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(from = "RawPodGroup")]
+pub(crate) struct ObservedPodGroup(pub(crate) Observed<PodGroupView>);
+
+/// What the definition of `PodGroup` says it can do.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(from = "RawDefinition")]
+pub(crate) struct ObservedDefinition {
+    name: String,
+    pub(crate) support: GangSupport,
+}
 
 /// An object that belongs to a `ModelServing`.
 pub(crate) trait Part: Named + Send + Sync + 'static {
@@ -65,6 +78,13 @@ macro_rules! part {
 part!(ObservedPod, PodView);
 part!(ObservedService, ServiceView);
 part!(ObservedSnapshot, SnapshotView);
+part!(ObservedPodGroup, PodGroupView);
+
+impl Named for ObservedDefinition {
+    fn key(&self) -> ObjectKey {
+        ObjectKey::new("", self.name.clone())
+    }
+}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -139,12 +159,27 @@ struct RawCondition {
     #[serde(rename = "type")]
     kind: String,
     status: String,
+    reason: Option<String>,
+    message: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawContainer {
     restart_count: u32,
+    state: Option<RawState>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawState {
+    waiting: Option<RawWaiting>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawWaiting {
+    reason: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -152,6 +187,66 @@ struct RawContainer {
 struct RawSnapshot {
     metadata: RawMeta,
     data: Value,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawPodGroup {
+    metadata: RawMeta,
+    spec: Value,
+    status: RawGangStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawGangStatus {
+    phase: String,
+    conditions: Option<Vec<RawCondition>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawDefinition {
+    metadata: RawMeta,
+    spec: RawDefinitionSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawDefinitionSpec {
+    versions: Vec<RawVersion>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawVersion {
+    schema: RawSchemaHolder,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawSchemaHolder {
+    #[serde(rename = "openAPIV3Schema")]
+    root: RawSchema,
+}
+
+/// The members of an object and of its members, as far as the schema names them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawSchema {
+    properties: BTreeMap<String, RawMembers>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawMembers {
+    properties: RawPodGroupSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawPodGroupSpec {
+    sub_group_policy: Option<serde::de::IgnoredAny>,
 }
 
 impl RawMeta {
@@ -169,6 +264,39 @@ impl RawMeta {
             key: ObjectKey::new(self.namespace, self.name),
             view: Arc::new(view),
         }
+    }
+}
+
+impl RawPodStatus {
+    /// Why the pod is not ready, as far as its status names something that does not pass by itself in a moment.
+    fn waiting(&self) -> String {
+        const PASSING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+        let containers = [&self.init_container_statuses, &self.container_statuses];
+        let mut reasons = containers
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|container| {
+                container
+                    .state
+                    .as_ref()?
+                    .waiting
+                    .as_ref()?
+                    .reason
+                    .as_deref()
+            })
+            .filter(|reason| !PASSING.contains(reason));
+        if let Some(reason) = reasons.next() {
+            return reason.to_owned();
+        }
+        let unplaced = self
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| condition.kind == "PodScheduled" && condition.status == "False");
+        unplaced
+            .and_then(|condition| condition.reason.clone())
+            .unwrap_or_default()
     }
 }
 
@@ -215,9 +343,62 @@ impl From<RawPod> for ObservedPod {
             is_ready,
             restarts: restarts(&status.container_statuses)
                 + restarts(&status.init_container_statuses),
+            waiting: status.waiting(),
             deletion_cost: cost.and_then(|cost| cost.parse().ok()).unwrap_or(0),
         };
         Self(metadata.observed(&labels, view))
+    }
+}
+
+impl From<RawPodGroup> for ObservedPodGroup {
+    fn from(
+        RawPodGroup {
+            mut metadata,
+            spec,
+            status,
+        }: RawPodGroup,
+    ) -> Self {
+        let labels = metadata.labels.take().unwrap_or_default();
+        let view = PodGroupView {
+            name: metadata.name.clone(),
+            uid: metadata.uid.clone(),
+            owner: metadata.owner(),
+            group: labels.group.clone(),
+            is_terminating: metadata.deletion_timestamp.is_some(),
+            spec,
+            unplaced: status.unplaced(),
+        };
+        Self(metadata.observed(&labels, view))
+    }
+}
+
+impl RawGangStatus {
+    /// Why the scheduler could not place it. Conditions are never taken back, so the phase counts too.
+    fn unplaced(&self) -> String {
+        let mut conditions = self.conditions.iter().flatten();
+        let refused = conditions
+            .find(|condition| condition.kind == "Unschedulable" && condition.status == "True");
+        let Some(refused) = refused.filter(|_| self.phase != "Running") else {
+            return String::new();
+        };
+        let reason = refused.reason.as_deref().unwrap_or("Unschedulable");
+        match refused.message.as_deref().filter(|text| !text.is_empty()) {
+            Some(message) => format!("{reason}: {message}"),
+            None => reason.to_owned(),
+        }
+    }
+}
+
+impl From<RawDefinition> for ObservedDefinition {
+    fn from(RawDefinition { metadata, spec }: RawDefinition) -> Self {
+        let has_sub_groups = spec.versions.iter().any(|version| {
+            let members = version.schema.root.properties.get("spec");
+            members.is_some_and(|spec| spec.properties.sub_group_policy.is_some())
+        });
+        Self {
+            name: metadata.name,
+            support: GangSupport { has_sub_groups },
+        }
     }
 }
 

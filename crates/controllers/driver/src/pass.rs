@@ -22,6 +22,10 @@ use crate::publish;
 /// How long to wait for a name that is occupied.
 const CONFLICT: Duration = Duration::from_secs(1);
 
+/// How long a status that only says "a bit further" waits for more of the same: a hundred pods that become ready one
+/// after the other are a few writes, not a hundred.
+const PROGRESS: Duration = Duration::from_secs(3);
+
 /// What outlives a turn.
 #[derive(Debug, Default)]
 struct Slot {
@@ -29,6 +33,8 @@ struct Slot {
     memory: Memory,
     expectations: Expectations,
     written: Option<Written>,
+    /// When the status was last written.
+    told_at: Option<Instant>,
 }
 
 /// A status that was written, for as long as the caches show the object as it was before.
@@ -106,6 +112,17 @@ impl Desk {
         slot.overlay(view);
         let mut plan = plan(view, &slot.memory, Timestamp::now());
         slot.memory = std::mem::take(&mut plan.memory);
+        if plan.status_can_wait
+            && plan.actions.is_empty()
+            && plan.status.is_some()
+            && let Some(patience) = slot.patience(Instant::now())
+        {
+            plan.status = None;
+            let delay = plan
+                .requeue_after
+                .map_or(patience, |delay| delay.min(patience));
+            plan.requeue_after = Some(delay);
+        }
         if plan.is_idle() {
             return plan.requeue_after.map_or(Next::Rest, Next::After);
         }
@@ -164,6 +181,7 @@ impl Desk {
         match publish::write_status(&self.client, &view.serving, key, &status).await {
             Ok(stamp) => {
                 self.metrics.wrote(1);
+                slot.told_at = Some(Instant::now());
                 let before = view.serving.metadata.resource_version.clone();
                 slot.written = stamp.map(|_| Written { before, status });
                 true
@@ -196,6 +214,12 @@ impl Desk {
 }
 
 impl Slot {
+    /// How long a status that can wait has to wait; `None` if not at all.
+    fn patience(&self, now: Instant) -> Option<Duration> {
+        let since = now.saturating_duration_since(self.told_at?);
+        PROGRESS.checked_sub(since).filter(|rest| !rest.is_zero())
+    }
+
     /// Puts the status that was written last into a view that is older than it.
     fn overlay(&mut self, view: &mut ServingView) {
         let Some(written) = &self.written else { return };

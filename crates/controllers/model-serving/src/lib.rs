@@ -15,21 +15,25 @@
 //! # Where to go next
 //!
 //! `plan` is the order of decisions. `state` reads groups and roles from pods, `revision` decides what is up to
-//! date, `pods` and `services` render, `groups`, `roles`, `rollout` and `recovery` each decide one thing.
+//! date, `pods`, `services` and `gang` render, `groups`, `roles`, `rollout` and `recovery` each decide one thing.
 
 mod canonical;
+mod gang;
 mod groups;
 mod memory;
 mod names;
 mod order;
 mod plan;
+mod plugins;
 mod pods;
+mod quantity;
 mod recovery;
 mod revision;
 mod roles;
 mod rollout;
 mod services;
 mod snapshots;
+mod stall;
 mod state;
 mod status;
 #[cfg(test)]
@@ -40,4 +44,6 @@ pub use memory::Memory;
 pub use plan::{Action, Event, Plan, Severity, plan};
 pub use revision::{Blueprint, SnapshotContent};
 pub use state::{GroupState, InstanceState, Lifecycle, describe};
-pub use view::{PodPhase, PodView, ServiceView, ServingView, SnapshotView};
+pub use view::{
+    GangSupport, PodGroupView, PodPhase, PodView, ServiceView, ServingView, SnapshotView,
+};

@@ -24,6 +24,19 @@ pub struct Memory {
     pub(crate) failing: BTreeMap<String, Timestamp>,
     /// How often an instance was rebuilt because it failed, since it was last Running.
     pub(crate) rebuilds: BTreeMap<(String, String), u32>,
+    /// A rollout made groups beyond the wanted number, and is not finished.
+    pub(crate) is_surging: bool,
+    /// How far the rollout was and since when, while it is not finished.
+    pub(crate) progress: Option<Progress>,
+}
+
+/// How far a rollout is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) revision: String,
+    pub(crate) updated: i32,
+    pub(crate) available: i32,
+    pub(crate) since: Timestamp,
 }
 
 /// A pod as it was last seen.

@@ -8,6 +8,8 @@
 mod convergence_tests;
 mod draft;
 #[cfg(test)]
+mod take_over_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,9 +23,9 @@ use crate::memory::{Memory, PodMark};
 use crate::recovery;
 use crate::revision::{GroupTemplate, Revisions};
 use crate::state::{self, Groups, Lifecycle};
-use crate::status::{self, Tally};
+use crate::status::{self, Frame, Tally, Told};
 use crate::view::ServingView;
-use crate::{groups, names, roles, rollout, services, snapshots};
+use crate::{gang, groups, names, roles, rollout, services, snapshots, stall};
 
 pub(crate) use draft::Draft;
 
@@ -47,6 +49,27 @@ pub enum Action {
     /// Drops a revision nobody refers to.
     DeleteSnapshot {
         /// Name of the ControllerRevision.
+        name: String,
+        /// The one that is meant.
+        uid: String,
+    },
+    /// Creates a `PodGroup`. The pods of its group must wait until this has succeeded.
+    CreatePodGroup {
+        /// Name.
+        name: String,
+        /// The whole object.
+        object: Value,
+    },
+    /// Changes what a `PodGroup` asks for.
+    PatchPodGroup {
+        /// Name.
+        name: String,
+        /// A JSON merge patch.
+        patch: Value,
+    },
+    /// Deletes a `PodGroup`.
+    DeletePodGroup {
+        /// Name.
         name: String,
         /// The one that is meant.
         uid: String,
@@ -110,6 +133,8 @@ pub struct Plan {
     pub status: Option<ModelServingStatus>,
     /// The status to write if one of them failed; `None` = it is stored already.
     pub status_on_failure: Option<ModelServingStatus>,
+    /// The status is only further along than the stored one: it may wait for more of the same.
+    pub status_can_wait: bool,
     /// What happened.
     pub events: Vec<Event>,
     /// Look again after this time even if nothing changes.
@@ -128,26 +153,49 @@ pub fn plan(view: &ServingView, memory: &Memory, now: Timestamp) -> Plan {
     let protected = groups::protected(view);
     let revisions = Revisions::of(view);
     let mut groups = state::groups(view, &revisions, &draft.memory, protected);
-    let before = tallies(&groups);
+    let before = status::tallies(&groups);
 
     tell_running(&groups, memory, &mut draft);
     recovery::run(view, &mut groups, memory, now, &mut draft);
-    for ordinal in groups::surplus(view, &groups, protected) {
+    let target = groups::target(view, &groups, &revisions, protected, &mut draft.memory);
+    for ordinal in groups::surplus(&groups, target.keep, protected) {
         draft.leave_group(&mut groups, ordinal);
     }
-    let missing = missing_groups(view, &groups, &revisions, protected, &mut draft);
+    let missing = missing_groups(
+        view,
+        &groups,
+        &revisions,
+        (target.create, protected),
+        &mut draft,
+    );
     rollout::run(view, &mut groups, protected, &revisions, &mut draft);
     let wanted = roles::complete(view, &mut groups, &missing, &revisions, &mut draft);
     draft.delete_leaving(view, &groups);
+    gang::ensure(view, &groups, &missing, &mut draft);
     services::ensure(view, &groups, &wanted, &mut draft);
 
-    let mut after = tallies(&groups);
-    after.extend(
-        missing
-            .iter()
-            .map(|(ordinal, template)| (*ordinal, Tally::planned(&template.revision))),
-    );
-    let next = status::compute(view, &after, &revisions.update, protected, now);
+    let mut after = status::tallies(&groups);
+    after.extend(missing.iter().map(|(ordinal, template)| {
+        let name = names::group(view.name(), *ordinal);
+        (*ordinal, Tally::planned(&name, template, &revisions))
+    }));
+    let frame = Frame {
+        view,
+        revisions: &revisions,
+        protected,
+        holds_current: groups::has_protected_gap(view, &groups, protected),
+        now,
+    };
+    let stall = stall::watch(&frame, &before, &after, &mut draft);
+    let unplaced = gang::unplaced(view, &groups);
+    let plugin_error = draft.plugin_error.clone();
+    tell_plugin_error(view, plugin_error.as_deref(), &mut draft);
+    let told = Told {
+        plugin_failed: plugin_error.as_deref(),
+        stalled: stall.as_deref(),
+        unplaced: unplaced.as_deref(),
+    };
+    let next = frame.compute(&after, told);
     let mut kept: BTreeSet<_> = groups
         .values()
         .map(|group| group.revision.clone())
@@ -156,9 +204,10 @@ pub fn plan(view: &ServingView, memory: &Memory, now: Timestamp) -> Plan {
     snapshots::ensure(view, &revisions, &kept, &mut draft);
 
     let stored = view.serving.status.as_ref();
-    let on_failure = status::compute(view, &before, &revisions.update, protected, now);
+    let on_failure = frame.compute(&before, told);
     draft.settle(view, &groups);
     Plan {
+        status_can_wait: stored.is_some_and(|stored| status::is_mere_progress(stored, &next)),
         status: Some(next).filter(|next| stored != Some(next)),
         status_on_failure: Some(on_failure).filter(|next| stored != Some(next)),
         ..draft.finish()
@@ -170,12 +219,12 @@ fn missing_groups<'a>(
     view: &'a ServingView,
     groups: &Groups<'a>,
     revisions: &Revisions<'a>,
-    protected: usize,
+    (target, protected): (i32, usize),
     draft: &mut Draft,
 ) -> Vec<(i32, GroupTemplate<'a>)> {
     let mut budget = draft::PODS_PER_PASS;
     let mut missing = Vec::new();
-    for (ordinal, template) in groups::missing(view, groups, revisions, protected) {
+    for (ordinal, template) in groups::missing(view, groups, revisions, target, protected) {
         if budget == 0 {
             draft.look_again(Duration::ZERO);
             break;
@@ -186,17 +235,20 @@ fn missing_groups<'a>(
     missing
 }
 
-fn tallies(groups: &Groups<'_>) -> BTreeMap<i32, Tally> {
-    let tally = |(ordinal, group): (&i32, &state::GroupState<'_>)| {
-        (
-            *ordinal,
-            Tally {
-                revision: group.revision.clone(),
-                lifecycle: group.lifecycle,
-            },
-        )
+/// Tells what a plugin said, unless the stored status says it already.
+fn tell_plugin_error(view: &ServingView, error: Option<&str>, draft: &mut Draft) {
+    let stored = view.serving.status.as_ref();
+    let conditions = stored.and_then(|status| status.conditions.as_deref());
+    let is_told = |error: &str| {
+        conditions.unwrap_or_default().iter().any(|condition| {
+            condition.type_ == status::PLUGIN_FAILED
+                && condition.status == "True"
+                && condition.message == error
+        })
     };
-    groups.iter().map(tally).collect()
+    if let Some(error) = error.filter(|error| !is_told(error)) {
+        draft.warn(status::PLUGIN_FAILED, error.to_owned());
+    }
 }
 
 /// Tells once that an instance became ready; after a restart of the controller that has been told.
@@ -225,6 +277,7 @@ impl Plan {
             actions: Vec::new(),
             status: None,
             status_on_failure: None,
+            status_can_wait: false,
             events: Vec::new(),
             requeue_after: None,
             memory,
@@ -262,7 +315,10 @@ impl Memory {
         let services = view
             .owned_services()
             .map(|service| (service.group.as_str(), service.role_id.as_str()));
-        let present: BTreeSet<_> = pods.chain(services).collect();
+        let gangs = view
+            .owned_pod_groups()
+            .map(|gang| (gang.group.as_str(), ""));
+        let present: BTreeSet<_> = pods.chain(services).chain(gangs).collect();
         self.leaving_groups
             .retain(|group| present.iter().any(|(other, _)| other == group));
         self.leaving_instances

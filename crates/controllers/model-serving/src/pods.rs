@@ -7,6 +7,7 @@ use kthena_api::labels;
 use kthena_api::model_serving::{PodTemplate, Role};
 use serde_json::{Map, Value, json};
 
+use crate::gang;
 use crate::names;
 use crate::view::ServingView;
 
@@ -63,8 +64,15 @@ pub(crate) fn render(view: &ServingView, identity: &PodIdentity<'_>) -> Option<V
     let annotations = template
         .metadata
         .as_ref()
-        .and_then(|metadata| metadata.annotations.as_ref());
-    if let Some(annotations) = annotations.filter(|annotations| !annotations.is_empty()) {
+        .and_then(|metadata| metadata.annotations.clone());
+    let mut annotations = annotations.unwrap_or_default();
+    if gang::is_active(view) {
+        annotations.extend([
+            (labels::POD_GROUP_NAME.to_owned(), identity.group.to_owned()),
+            (labels::TASK_SPEC.to_owned(), identity.role_id.to_owned()),
+        ]);
+    }
+    if !annotations.is_empty() {
         pod["metadata"]["annotations"] = json!(annotations);
     }
     Some(pod)

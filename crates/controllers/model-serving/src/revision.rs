@@ -46,6 +46,8 @@ pub(crate) struct Revisions<'a> {
     pub(crate) update: String,
     /// The snapshot of that revision, if it is stored.
     pub(crate) update_snapshot: Option<&'a SnapshotView>,
+    /// The revision that is being replaced, if there is one and its snapshot is stored.
+    pub(crate) older: Option<&'a str>,
     spec_roles: &'a [Role],
     blueprint: &'a Blueprint,
     snapshots: BTreeMap<&'a str, (&'a SnapshotView, &'a SnapshotContent)>,
@@ -130,7 +132,12 @@ impl<'a> Revisions<'a> {
             })
             .collect();
         let update = update_revision(view, &snapshots);
+        let reported = view.serving.status.as_ref();
+        let older = reported
+            .map(|status| status.current_revision.as_str())
+            .filter(|current| *current != update && snapshots.contains_key(current));
         let mut revisions = Self {
+            older,
             update_snapshot: snapshots
                 .get(update.as_str())
                 .map(|(snapshot, _)| *snapshot),
@@ -184,6 +191,16 @@ impl<'a> Revisions<'a> {
             revision: revision.to_owned(),
             roles: roles.collect(),
         })
+    }
+
+    /// The roles of the spec.
+    pub(crate) fn spec_roles(&self) -> &'a [Role] {
+        self.spec_roles
+    }
+
+    /// Whether a role of the spec was there at that revision and was another.
+    pub(crate) fn differs(&self, role: &Role, revision: &str) -> bool {
+        self.role(revision, &role.name).is_some() && !self.is_up_to_date(&role.name, revision, "")
     }
 
     /// A role of the spec.

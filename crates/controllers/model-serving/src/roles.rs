@@ -13,10 +13,12 @@ use crate::groups::surplus_of;
 use crate::names;
 use crate::order::vacancies;
 use crate::plan::Draft;
+use crate::plugins::Chain;
 use crate::pods::{self, PodIdentity};
 use crate::revision::{GroupTemplate, PlannedRole, Revisions};
+use crate::rollout::protected_instances;
 use crate::services::{self, WantedService};
-use crate::state::{Groups, InstanceState, Lifecycle, pods_of};
+use crate::state::{Groups, InstanceState, Lifecycle, is_role_rollout, pods_of};
 use crate::view::{PodView, ServingView};
 
 /// Completes every group that stays and builds the missing ones. Answers with the services they need.
@@ -40,7 +42,7 @@ pub(crate) fn complete<'a>(
     for (ordinal, template) in missing {
         let name = names::group(view.name(), *ordinal);
         for planned in &template.roles {
-            work.create_instances(*ordinal, &name, planned, &template.revision, &none);
+            work.create_instances(*ordinal, &name, planned, (&template.revision, None), &none);
         }
     }
     work.wanted
@@ -64,12 +66,17 @@ struct Completion<'a, 'd> {
     view: &'a ServingView,
     revisions: &'d Revisions<'a>,
     by_name: HashMap<&'a str, &'a Arc<PodView>>,
+    /// `None` if one of them cannot be built: then no pod is made.
+    plugins: Option<Chain<'a>>,
     wanted: Vec<WantedService>,
     draft: &'d mut Draft,
 }
 
 impl<'a, 'd> Completion<'a, 'd> {
     fn new(view: &'a ServingView, revisions: &'d Revisions<'a>, draft: &'d mut Draft) -> Self {
+        let plugins = Chain::of(view)
+            .map_err(|error| draft.plugin_failed(&error))
+            .ok();
         let by_name = view
             .pods
             .iter()
@@ -79,6 +86,7 @@ impl<'a, 'd> Completion<'a, 'd> {
             view,
             revisions,
             by_name,
+            plugins,
             wanted: Vec::new(),
             draft,
         }
@@ -90,6 +98,8 @@ impl<'a, 'd> Completion<'a, 'd> {
         };
         let template = group.template.clone();
         let name = group.name.clone();
+        let older = self.older(&template, &group.revision).map(str::to_owned);
+        let older = older.as_deref();
         for planned in &template.roles {
             let role = planned.role.name.as_str();
             self.scale_down(groups, ordinal, planned);
@@ -106,8 +116,30 @@ impl<'a, 'd> Completion<'a, 'd> {
                         .leave_instance(groups, ordinal, role, *instance_ordinal);
                 }
             }
-            self.create_instances(ordinal, &name, planned, &template.revision, &instances);
+            self.create_instances(
+                ordinal,
+                &name,
+                planned,
+                (&template.revision, older),
+                &instances,
+            );
         }
+    }
+
+    /// Where instances that a role rollout leaves alone come back from: what is being replaced, else what the
+    /// group is on.
+    fn older<'r>(&'r self, template: &GroupTemplate<'_>, group: &'r str) -> Option<&'r str> {
+        let is_rolled = is_role_rollout(self.view) && template.revision == self.revisions.update;
+        let own = Some(group).filter(|group| *group != self.revisions.update);
+        self.revisions.older.or(own).filter(|_| is_rolled)
+    }
+
+    /// Instances of a role that a role rollout leaves alone.
+    fn protected(&self, role: &Role) -> usize {
+        let role = self.revisions.spec_role(&role.name);
+        role.filter(|_| is_role_rollout(self.view))
+            .and_then(protected_instances)
+            .unwrap_or(0)
     }
 
     fn scale_down(&mut self, groups: &mut Groups<'a>, ordinal: i32, planned: &PlannedRole<'a>) {
@@ -121,7 +153,8 @@ impl<'a, 'd> Completion<'a, 'd> {
             .iter()
             .map(|(ordinal, instance)| (*ordinal, instance.rank()))
             .collect();
-        for surplus in surplus_of(&ranks, planned.replicas, 0) {
+        let protected = self.protected(planned.role);
+        for surplus in surplus_of(&ranks, planned.replicas, protected) {
             self.draft
                 .leave_instance(groups, ordinal, &planned.role.name, surplus);
         }
@@ -186,10 +219,10 @@ impl<'a, 'd> Completion<'a, 'd> {
         ordinal: i32,
         group: &str,
         planned: &PlannedRole<'a>,
-        revision: &str,
+        (revision, older): (&str, Option<&str>),
         existing: &BTreeMap<i32, InstanceState>,
     ) {
-        let hash = self.revisions.role_hash(revision, &planned.role.name);
+        let protected = i32::try_from(self.protected(planned.role)).unwrap_or(i32::MAX);
         for vacancy in vacancies(existing, planned.replicas) {
             if self.draft.is_full() {
                 self.draft.look_again(Duration::ZERO);
@@ -197,9 +230,18 @@ impl<'a, 'd> Completion<'a, 'd> {
             }
             let id = names::instance(&planned.role.name, vacancy);
             self.want_service(group, planned, &id);
+            let kept = older.filter(|_| vacancy < protected);
+            let kept = kept.and_then(|older| {
+                let role = self.revisions.role(older, &planned.role.name)?;
+                self.revisions
+                    .differs(planned.role, older)
+                    .then_some((role, older))
+            });
+            let (role, revision) = kept.unwrap_or((planned.role, revision));
+            let hash = self.revisions.role_hash(revision, &role.name);
             let identity = PodIdentity {
                 group,
-                role: planned.role,
+                role,
                 role_id: &id,
                 index: 0,
                 revision,
@@ -225,10 +267,18 @@ impl<'a, 'd> Completion<'a, 'd> {
                 Some(_) => {}
                 None if self.draft.is_full() => self.draft.look_again(Duration::ZERO),
                 None => {
-                    if let Some(pod) = pods::render(self.view, &identity) {
-                        self.draft.create_pod(ordinal, name, pod);
-                        has_created = true;
+                    let Some(mut pod) = pods::render(self.view, &identity) else {
+                        continue;
+                    };
+                    let Some(plugins) = &self.plugins else {
+                        continue;
+                    };
+                    if let Err(error) = plugins.run(&identity, &mut pod) {
+                        self.draft.plugin_failed(&error);
+                        continue;
                     }
+                    self.draft.create_pod(ordinal, name, pod);
+                    has_created = true;
                 }
             }
         }

@@ -9,7 +9,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use kthena_api::int_or_percent::{IntOrPercent, Rounding};
+use kthena_api::model_serving::Role;
 
+use crate::groups::{configuration, max_surge};
 use crate::plan::Draft;
 use crate::revision::{Revisions, replicas};
 use crate::state::{GroupState, Groups, InstanceState, Lifecycle, is_role_rollout};
@@ -83,18 +85,14 @@ fn outdated_groups(
 /// Groups that must stay available.
 fn minimum_available(view: &ServingView) -> usize {
     let wanted = view.wanted_groups();
-    let configured = view
-        .serving
-        .spec
-        .rollout_strategy
-        .as_ref()
-        .and_then(|strategy| strategy.rolling_update_configuration.as_ref())
-        .and_then(|configuration| configuration.max_unavailable.as_ref());
-    // A share that rounds down to nothing would never let a rollout start.
+    let configured =
+        configuration(view).and_then(|configuration| configuration.max_unavailable.as_ref());
+    // A share that rounds down to nothing would never let a rollout start, unless there may be more groups.
+    let least = i32::from(max_surge(view) == 0);
     let unavailable = configured
         .and_then(|value| value.scaled(wanted, Rounding::Down))
         .unwrap_or(1)
-        .max(1);
+        .max(least);
     usize::try_from(wanted.saturating_sub(unavailable)).unwrap_or(0)
 }
 
@@ -114,13 +112,7 @@ fn replace_instances(
             None => instances.keys().copied().collect(),
             Some(wanted) => {
                 let count = replicas(wanted);
-                let protected = wanted
-                    .partition
-                    .as_ref()
-                    .map_or(Some(0), |value| value.scaled(count, Rounding::Up));
-                let Some(protected) =
-                    protected.and_then(|protected| usize::try_from(protected).ok())
-                else {
+                let Some(protected) = protected_instances(wanted) else {
                     continue;
                 };
                 outdated_instances(instances, count, wanted.max_unavailable.as_ref(), protected)
@@ -131,6 +123,13 @@ fn replace_instances(
     for (role, instance) in leaving {
         draft.leave_instance(groups, ordinal, &role, instance);
     }
+}
+
+/// Instances of a role that a role rollout leaves alone; `None` if nobody can read how many.
+pub(crate) fn protected_instances(role: &Role) -> Option<usize> {
+    let partition = role.partition.as_ref();
+    let count = partition.map_or(Some(0), |value| value.scaled(replicas(role), Rounding::Up));
+    usize::try_from(count?.max(0)).ok()
 }
 
 fn outdated_instances(

@@ -16,6 +16,7 @@ use crate::memory::Memory;
 use crate::names;
 use crate::order::Rank;
 use crate::revision::{GroupTemplate, PlannedRole, Revisions};
+use crate::rollout::protected_instances;
 use crate::view::{PodView, ServingView};
 
 /// Where a group or a role instance is in its life.
@@ -131,7 +132,15 @@ pub(crate) fn groups<'a>(
         for instance in roles.values_mut().flat_map(BTreeMap::values_mut) {
             settle_instance(instance, &name, is_leaving, revisions, memory);
         }
-        let revision = group_revision(&roles, revisions, is_role_rollout);
+        let mut revision = group_revision(&roles, revisions, is_role_rollout);
+        if is_role_rollout
+            && !is_leaving
+            && revision == revisions.update
+            && let Some(older) = revisions.older
+            && has_protected_gap(&roles, revisions, older)
+        {
+            older.clone_into(&mut revision);
+        }
         let template = template_in_use(&revision, index < protected, revisions, is_role_rollout)
             .unwrap_or_else(|| fresh.clone());
         let lifecycle = if is_leaving {
@@ -175,6 +184,13 @@ fn records(view: &ServingView, memory: &Memory) -> Records {
             .push(Arc::clone(pod));
     }
     // What is left of a record that goes away holds its place.
+    for gang in view.owned_pod_groups() {
+        if memory.leaving_groups.contains(&gang.group)
+            && let Some(group) = names::ordinal_under(view.name(), &gang.group)
+        {
+            records.entry(group).or_default();
+        }
+    }
     for service in view.owned_services() {
         let Some(group) = names::ordinal_under(view.name(), &service.group) else {
             continue;
@@ -295,6 +311,27 @@ fn group_revision(
         || revisions.update.clone(),
         |(revision, _)| revision.to_owned(),
     )
+}
+
+/// Whether an instance that must come back as it was at an older revision is missing or on its way out.
+fn has_protected_gap(
+    roles: &BTreeMap<String, BTreeMap<i32, InstanceState>>,
+    revisions: &Revisions<'_>,
+    older: &str,
+) -> bool {
+    let none = BTreeMap::new();
+    revisions.spec_roles().iter().any(|role| {
+        let instances = roles.get(&role.name).unwrap_or(&none);
+        let is_there = |ordinal| {
+            instances
+                .get(&ordinal)
+                .is_some_and(|instance| !instance.is_leaving())
+        };
+        let protected = protected_instances(role).unwrap_or(0);
+        let protected = i32::try_from(protected).unwrap_or(i32::MAX);
+        revisions.differs(role, older)
+            && !(0..protected.min(crate::revision::replicas(role))).all(is_there)
+    })
 }
 
 /// What a group is completed with: the spec, or what it was built from while it waits for its turn.

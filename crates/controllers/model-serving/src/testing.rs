@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use crate::memory::Memory;
 use crate::plan::{Action, Plan, plan};
 use crate::revision::{Blueprint, SnapshotContent};
-use crate::view::{PodPhase, PodView, ServiceView, ServingView, SnapshotView};
+use crate::view::{
+    GangSupport, PodGroupView, PodPhase, PodView, ServiceView, ServingView, SnapshotView,
+};
 
 /// Uid of the `ModelServing` under test.
 pub(crate) const UID: &str = "uid-of-sample";
@@ -44,6 +46,8 @@ pub(crate) struct Sim {
     pub(crate) pods: BTreeMap<String, PodView>,
     pub(crate) services: BTreeMap<String, ServiceView>,
     pub(crate) snapshots: BTreeMap<String, SnapshotView>,
+    pub(crate) pod_groups: BTreeMap<String, PodGroupView>,
+    pub(crate) gang: Option<GangSupport>,
     /// Rendered pods by name, for tests that look into them.
     pub(crate) rendered: BTreeMap<String, Value>,
     pub(crate) memory: Memory,
@@ -60,6 +64,8 @@ impl Sim {
             pods: BTreeMap::new(),
             services: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            pod_groups: BTreeMap::new(),
+            gang: None,
             rendered: BTreeMap::new(),
             memory: Memory::default(),
             now: Timestamp::from_second(1_800_000_000).unwrap(),
@@ -82,6 +88,8 @@ impl Sim {
             pods: self.pods.values().cloned().map(Arc::new).collect(),
             services: self.services.values().cloned().map(Arc::new).collect(),
             snapshots: self.snapshots.values().cloned().map(Arc::new).collect(),
+            pod_groups: self.pod_groups.values().cloned().map(Arc::new).collect(),
+            gang: self.gang,
         }
     }
 
@@ -215,6 +223,9 @@ impl Sim {
                     self.snapshots.remove(name);
                 }
             }
+            Action::CreatePodGroup { .. }
+            | Action::PatchPodGroup { .. }
+            | Action::DeletePodGroup { .. } => self.apply_gang(action),
             Action::DeletePod { name, uid } => {
                 let Some(pod) = self.pods.get_mut(name).filter(|pod| pod.uid == *uid) else {
                     return;
@@ -247,10 +258,66 @@ impl Sim {
                         .any(|snapshot| snapshot.revision == revision),
                     "{name} comes before the snapshot of {revision}"
                 );
+                if object["metadata"]["annotations"]
+                    .get(labels::POD_GROUP_NAME)
+                    .is_some()
+                {
+                    let group = label(object, labels::GROUP_NAME);
+                    assert!(
+                        self.pod_groups.contains_key(&group),
+                        "R75: {name} comes before its PodGroup"
+                    );
+                }
                 let uid = self.uid();
                 self.rendered.insert(name.clone(), object.clone());
                 self.pods.insert(name.clone(), pod_of(object, uid));
             }
+        }
+    }
+
+    fn apply_gang(&mut self, action: &Action) {
+        match action {
+            Action::CreatePodGroup { name, object } => {
+                assert!(!self.pod_groups.contains_key(name), "{name} exists");
+                let uid = self.uid();
+                let view = PodGroupView {
+                    name: name.clone(),
+                    uid,
+                    owner: owner(object),
+                    group: label(object, labels::GROUP_NAME),
+                    spec: object["spec"].clone(),
+                    ..PodGroupView::default()
+                };
+                self.rendered.insert(format!("gang/{name}"), object.clone());
+                self.pod_groups.insert(name.clone(), view);
+            }
+            Action::PatchPodGroup { name, patch } => {
+                let gang = self.pod_groups.get_mut(name).unwrap();
+                merge(&mut gang.spec, &patch["spec"]);
+            }
+            Action::DeletePodGroup { name, uid } => {
+                self.pod_groups
+                    .retain(|other, gang| other != name || gang.uid != *uid);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Applies a JSON merge patch.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(members) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in members {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(key);
+        } else {
+            merge(&mut target[key.as_str()], value);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kthena_api::model_serving::ModelServing;
+use serde_json::Value;
 
 use crate::revision::{Blueprint, SnapshotContent};
 
@@ -20,6 +21,36 @@ pub struct ServingView {
     pub services: Vec<Arc<ServiceView>>,
     /// `ControllerRevision`s with its name label, whoever owns them.
     pub snapshots: Vec<Arc<SnapshotView>>,
+    /// `PodGroup`s with its name label, whoever owns them.
+    pub pod_groups: Vec<Arc<PodGroupView>>,
+    /// What the cluster knows about gangs; `None` if it has no `PodGroup`s.
+    pub gang: Option<GangSupport>,
+}
+
+/// What the cluster's `PodGroup`s can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GangSupport {
+    /// Their schema has `subGroupPolicy`.
+    pub has_sub_groups: bool,
+}
+
+/// A Volcano `PodGroup`, as far as it matters here.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PodGroupView {
+    /// Name.
+    pub name: String,
+    /// Unique identity.
+    pub uid: String,
+    /// Uid of the controlling owner, empty if there is none.
+    pub owner: String,
+    /// Serving group it stands for.
+    pub group: String,
+    /// It is being deleted.
+    pub is_terminating: bool,
+    /// Its spec.
+    pub spec: Value,
+    /// Why the scheduler cannot place it, empty if it can or has not said.
+    pub unplaced: String,
 }
 
 /// A pod, as far as it matters here.
@@ -51,6 +82,8 @@ pub struct PodView {
     pub restarts: u32,
     /// What its deletion costs.
     pub deletion_cost: i64,
+    /// What keeps it from being ready, in one word such as `ImagePullBackOff`; empty if nobody says.
+    pub waiting: String,
 }
 
 /// Where a pod is in its life.
@@ -142,6 +175,12 @@ impl ServingView {
         self.services
             .iter()
             .filter(|service| service.owner == self.uid())
+    }
+
+    pub(crate) fn owned_pod_groups(&self) -> impl Iterator<Item = &Arc<PodGroupView>> {
+        self.pod_groups
+            .iter()
+            .filter(|gang| gang.owner == self.uid())
     }
 
     pub(crate) fn owned_snapshots(&self) -> impl Iterator<Item = &Arc<SnapshotView>> {

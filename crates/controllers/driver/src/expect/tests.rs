@@ -27,6 +27,8 @@ fn view(pods: &[(&str, &str, bool)], services: &[&str]) -> ServingView {
         pods: pods.iter().map(pod).collect(),
         services: services.iter().map(service).collect(),
         snapshots: Vec::new(),
+        pod_groups: Vec::new(),
+        gang: None,
     }
 }
 

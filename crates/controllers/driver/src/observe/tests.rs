@@ -3,7 +3,7 @@ use kthena_controllers_model_serving::PodPhase;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{ObservedPod, ObservedService, ObservedSnapshot};
+use super::{ObservedDefinition, ObservedPod, ObservedPodGroup, ObservedService, ObservedSnapshot};
 
 fn pod(status: &Value) -> ObservedPod {
     serde_json::from_value(json!({
@@ -103,4 +103,60 @@ fn r11_a_snapshot_that_cannot_be_read_is_no_reason_to_lose_the_watch(
     assert_eq!(view.content.is_some(), readable);
     assert_eq!(view.role_replicas.get("a"), Some(&3));
     assert_eq!(view.revision, "4567");
+}
+
+#[rstest]
+#[case::old(json!({ "minMember": {} }), false)]
+#[case::new(json!({ "minMember": {}, "subGroupPolicy": { "type": "array" } }), true)]
+fn r73_sub_groups_are_used_where_the_schema_has_them(
+    #[case] members: Value,
+    #[case] expected: bool,
+) {
+    let definition: ObservedDefinition = serde_json::from_value(json!({
+        "metadata": { "name": "podgroups.scheduling.volcano.sh" },
+        "spec": { "versions": [{ "name": "v1beta1", "schema": { "openAPIV3Schema": {
+            "properties": { "metadata": { "type": "object" }, "spec": { "properties": members } } } } }] },
+    }))
+    .unwrap();
+    assert_eq!(definition.support.has_sub_groups, expected);
+}
+
+#[rstest]
+#[case::refused(
+    "Inqueue",
+    "True",
+    "NotEnoughResources: 1/2 tasks in gang unschedulable"
+)]
+#[case::placed("Running", "True", "")]
+#[case::taken_back("Pending", "False", "")]
+fn a_gang_says_why_it_is_not_placed(
+    #[case] phase: &str,
+    #[case] status: &str,
+    #[case] expected: &str,
+) {
+    let gang: ObservedPodGroup = serde_json::from_value(json!({
+        "metadata": { "name": "s-0", "labels": { "modelserving.volcano.sh/group-name": "s-0" } },
+        "spec": { "minMember": 2 },
+        "status": { "phase": phase, "conditions": [{ "type": "Unschedulable", "status": status,
+            "reason": "NotEnoughResources", "message": "1/2 tasks in gang unschedulable" }] },
+    }))
+    .unwrap();
+    assert_eq!(gang.0.view.unplaced, expected);
+    assert_eq!(
+        (gang.0.view.group.as_str(), &gang.0.view.spec["minMember"]),
+        ("s-0", &json!(2))
+    );
+}
+
+#[rstest]
+#[case::image(json!({ "containerStatuses": [{ "restartCount": 0, "state": { "waiting": { "reason": "ImagePullBackOff" } } }] }),
+    "ImagePullBackOff")]
+#[case::in_passing(json!({ "containerStatuses": [{ "restartCount": 0, "state": { "waiting": { "reason": "ContainerCreating" } } }] }),
+    "")]
+#[case::unplaced(json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable" }] }),
+    "Unschedulable")]
+fn a_pod_says_what_it_waits_for(#[case] status: Value, #[case] expected: &str) {
+    let pod: ObservedPod =
+        serde_json::from_value(json!({ "metadata": { "name": "p" }, "status": status })).unwrap();
+    assert_eq!(pod.0.view.waiting, expected);
 }

@@ -2,6 +2,8 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod fixture;
+mod gang;
+mod killed;
 mod lifecycle;
 mod recovery;
 mod rollout;

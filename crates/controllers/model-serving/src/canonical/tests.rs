@@ -2,7 +2,8 @@ use kthena_api::model_serving::Role;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{nanos, role};
+use super::role;
+use crate::quantity::nanos;
 
 fn canonical(value: Value) -> String {
     role(&serde_json::from_value::<Role>(value).unwrap())

@@ -1,16 +1,21 @@
 //! Whatever happens, plan and apply reach the spec, and then rest.
 
+mod rollouts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
+use kthena_api::int_or_percent::IntOrPercent;
 use kthena_api::model_serving::{ModelServing, RecoveryPolicy};
 use proptest::prelude::*;
 use serde_json::json;
 
+use rollouts::{Rollout, rollout};
+
 use crate::names;
 use crate::plan::Action;
 use crate::testing::{Sim, role, serving};
-use crate::view::{PodPhase, PodView, ServiceView};
+use crate::view::{GangSupport, PodPhase, PodView, ServiceView};
 
 /// Something that happens to the cluster or to the object.
 #[derive(Debug, Clone)]
@@ -33,6 +38,10 @@ enum Event {
     Ready,
     RestartController,
     Wait(i64),
+    Rollout(Rollout),
+    Gang(Option<bool>),
+    LosePodGroups,
+    RolePartition(usize, Option<i32>),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -60,6 +69,10 @@ fn event() -> impl Strategy<Value = Event> {
         3 => Just(Event::Ready),
         1 => Just(Event::RestartController),
         1 => (1..30_i64).prop_map(Event::Wait),
+        1 => proptest::option::of(any::<bool>()).prop_map(Event::Gang),
+        1 => Just(Event::LosePodGroups),
+        1 => rollout().prop_map(Event::Rollout),
+        1 => (0..2_usize, proptest::option::of(0..4)).prop_map(|(role, count)| Event::RolePartition(role, count)),
     ]
 }
 
@@ -88,21 +101,13 @@ impl Sim {
 
     fn happen(&mut self, event: &Event) {
         match *event {
-            Event::Replicas(count) => self.edit(|serving| serving.spec.replicas = Some(count)),
-            Event::RoleReplicas(index, count) => self.edit(|serving| {
-                let roles = &mut serving.spec.template.roles;
-                let index = index % roles.len();
-                roles[index].replicas = Some(count);
-            }),
-            Event::Image(number) => self.edit_image(&format!("engine:{number}")),
-            Event::Policy(policy) => {
-                self.edit(|serving| serving.spec.recovery_policy = Some(policy));
-            }
-            Event::Grace(seconds) => {
-                self.edit(|serving| {
-                    serving.spec.template.restart_grace_period_seconds = Some(seconds);
-                });
-            }
+            Event::Replicas(_)
+            | Event::RoleReplicas(..)
+            | Event::Image(_)
+            | Event::Policy(_)
+            | Event::Grace(_)
+            | Event::Rollout(_)
+            | Event::RolePartition(..) => self.ask(event),
             Event::FailPod(index) => {
                 if let Some(pod) = self.pick(index) {
                     pod.phase = PodPhase::Failed;
@@ -152,7 +157,78 @@ impl Sim {
             Event::Ready => self.ready_all(),
             Event::RestartController => self.restart(),
             Event::Wait(seconds) => self.now += SignedDuration::from_secs(seconds),
+            Event::Gang(support) => {
+                self.gang = support.map(|has_sub_groups| GangSupport { has_sub_groups });
+                // Without the kind nobody sees its objects.
+                if self.gang.is_none() {
+                    self.pod_groups.clear();
+                }
+            }
+            Event::LosePodGroups => self.pod_groups.clear(),
         }
+    }
+
+    /// The user changes the spec.
+    fn ask(&mut self, event: &Event) {
+        match *event {
+            Event::Replicas(count) => self.edit(|serving| serving.spec.replicas = Some(count)),
+            Event::RoleReplicas(index, count) => self.edit(|serving| {
+                let roles = &mut serving.spec.template.roles;
+                let index = index % roles.len();
+                roles[index].replicas = Some(count);
+            }),
+            Event::Image(number) => self.edit_image(&format!("engine:{number}")),
+            Event::Policy(policy) => {
+                self.edit(|serving| serving.spec.recovery_policy = Some(policy));
+            }
+            Event::Grace(seconds) => {
+                self.edit(|serving| {
+                    serving.spec.template.restart_grace_period_seconds = Some(seconds);
+                });
+            }
+            Event::Rollout(ref rollout) => {
+                self.edit(|serving| serving.spec.rollout_strategy = Some(rollout.strategy()));
+            }
+            Event::RolePartition(index, count) => self.edit(|serving| {
+                let roles = &mut serving.spec.template.roles;
+                let index = index % roles.len();
+                roles[index].partition = count.map(IntOrPercent::Int);
+            }),
+            _ => {}
+        }
+    }
+}
+
+impl Sim {
+    /// Nothing holds a rollout back any more.
+    fn release(&mut self) {
+        self.edit(|serving| {
+            if let Some(strategy) = &mut serving.spec.rollout_strategy {
+                strategy.paused = None;
+                if let Some(configuration) = &mut strategy.rolling_update_configuration {
+                    configuration.partition = None;
+                }
+            }
+            for role in &mut serving.spec.template.roles {
+                role.partition = None;
+            }
+        });
+    }
+
+    /// Live pods of each group by revision.
+    fn revisions(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+        let mut revisions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let own = self
+            .pods
+            .values()
+            .filter(|pod| pod.owner == crate::testing::UID);
+        for pod in own.filter(|pod| !pod.is_terminating) {
+            revisions
+                .entry(&pod.group)
+                .or_default()
+                .insert(&pod.revision);
+        }
+        revisions
     }
 }
 
@@ -221,6 +297,15 @@ fn assert_matches_spec(sim: &Sim) {
             .collect::<BTreeSet<_>>(),
         services
     );
+    let gangs = if sim.gang.is_some() { wanted } else { 0 };
+    assert_eq!(
+        sim.pod_groups.len(),
+        if has_pods {
+            gangs
+        } else {
+            sim.pod_groups.len()
+        }
+    );
     let status = sim.status();
     assert_eq!(
         status.observed_generation,
@@ -277,6 +362,10 @@ proptest! {
         for event in &events {
             sim.happen(event);
         }
+        // Whatever holds a rollout back, there is an end to it.
+        sim.settle();
+        prop_assert!(sim.plan().is_idle());
+        sim.release();
         sim.settle();
 
         assert_matches_spec(&sim);
@@ -318,14 +407,17 @@ proptest! {
     #[test]
     fn r47_r50_a_rollout_never_goes_below_the_minimum(
         replicas in 1..6,
-        max_unavailable in 1..4,
+        (max_unavailable, max_surge) in (0..4, 0..3).prop_filter("no way to go on", |limits| *limits != (0, 0)),
+        partition in proptest::option::of(0..5),
         is_graceful in any::<bool>(),
         readying in proptest::collection::vec(any::<bool>(), 60),
     ) {
-        let mut object = serving(replicas, &[role("decode", 1, 1)]);
+        let mut object = serving(replicas, &[role("decode", 1, 1), role("prefill", 1, 0)]);
         object.spec.rollout_strategy = serde_json::from_value(json!({
             "type": "ServingGroupRollingUpdate",
-            "rollingUpdateConfiguration": { "maxUnavailable": max_unavailable },
+            "rollingUpdateConfiguration": {
+                "maxUnavailable": max_unavailable, "maxSurge": max_surge, "partition": partition,
+            },
         })).unwrap();
         let mut sim = Sim::settled(object);
         sim.is_graceful = is_graceful;
@@ -334,12 +426,22 @@ proptest! {
             sim.step();
             let status = sim.status();
             prop_assert!(replicas - status.available_replicas <= max_unavailable, "{status:?}");
+            prop_assert!(status.replicas <= replicas + max_surge, "{status:?}");
+            for (group, revisions) in sim.revisions() {
+                prop_assert!(revisions.len() == 1, "{group} mixes {revisions:?}");
+            }
             if is_ready {
                 sim.ready_all();
             } else {
                 sim.reap();
             }
         }
+        sim.settle();
+        let ordinals: Vec<_> = (0..replicas).map(|ordinal| format!("sample-{ordinal}")).collect();
+        prop_assert_eq!(sim.groups(), ordinals);
+        let held = partition.unwrap_or(0).min(replicas);
+        prop_assert_eq!(sim.status().updated_replicas, replicas - held);
+        sim.release();
         sim.settle();
         assert_matches_spec(&sim);
     }

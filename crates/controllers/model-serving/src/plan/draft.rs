@@ -22,6 +22,9 @@ const CONFLICT: Duration = Duration::from_secs(1);
 pub(crate) struct Draft {
     pub(crate) memory: Memory,
     snapshots: Vec<Action>,
+    gangs: Vec<Action>,
+    /// Groups whose pods must wait.
+    held_groups: BTreeSet<i32>,
     other: Vec<Action>,
     services: Vec<Action>,
     pods: BTreeMap<i32, Vec<Action>>,
@@ -31,6 +34,8 @@ pub(crate) struct Draft {
     events: Vec<Event>,
     requeue_after: Option<Duration>,
     pods_wait: bool,
+    /// What the first plugin that failed said.
+    pub(super) plugin_error: Option<String>,
 }
 
 #[derive(Debug)]
@@ -53,6 +58,7 @@ impl Draft {
     pub(crate) fn act(&mut self, action: Action) {
         match action {
             Action::PatchSnapshot { .. } => self.snapshots.push(action),
+            Action::CreatePodGroup { .. } | Action::PatchPodGroup { .. } => self.gangs.push(action),
             other => self.other.push(other),
         }
     }
@@ -94,6 +100,18 @@ impl Draft {
     /// Notes the pods that should still be there next time. What is deleted here cannot be lost.
     pub(super) fn settle(&mut self, view: &ServingView, groups: &Groups<'_>) {
         self.memory.settle(view, groups, &self.deleted);
+    }
+
+    /// Creates no pods of this group in this pass.
+    pub(crate) fn hold_group(&mut self, ordinal: i32) {
+        self.held_groups.insert(ordinal);
+        self.look_again(CONFLICT);
+    }
+
+    /// A plugin refuses: no pod is made without it.
+    pub(crate) fn plugin_failed(&mut self, error: &str) {
+        self.pods_wait = true;
+        self.plugin_error.get_or_insert_with(|| error.to_owned());
     }
 
     /// Creates no pods in this pass.
@@ -208,10 +226,16 @@ impl Draft {
     pub(super) fn finish(mut self) -> Plan {
         self.summarise_roles();
         let mut actions = self.snapshots;
+        actions.append(&mut self.gangs);
         actions.append(&mut self.other);
         actions.append(&mut self.services);
         if !self.pods_wait {
-            actions.extend(self.pods.into_values().flatten());
+            let held = &self.held_groups;
+            let pods = self
+                .pods
+                .into_iter()
+                .filter(|(group, _)| !held.contains(group));
+            actions.extend(pods.flat_map(|(_, pods)| pods));
         }
         Plan {
             actions,

@@ -428,8 +428,12 @@ fn r26_actions_come_in_the_order_in_which_they_depend_on_each_other() {
         .actions
         .iter()
         .map(|action| match action {
-            Action::CreateSnapshot { .. } | Action::PatchSnapshot { .. } => 0,
-            Action::DeletePod { .. }
+            Action::CreateSnapshot { .. }
+            | Action::PatchSnapshot { .. }
+            | Action::CreatePodGroup { .. }
+            | Action::PatchPodGroup { .. } => 0,
+            Action::DeletePodGroup { .. }
+            | Action::DeletePod { .. }
             | Action::DeleteService { .. }
             | Action::DeleteSnapshot { .. } => 1,
             Action::CreateService { .. } => 2,

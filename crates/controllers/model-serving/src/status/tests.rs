@@ -124,7 +124,7 @@ fn r70_r71_exactly_one_condition_is_true_and_says_what_goes_on() {
     let progressing = (
         "Progressing",
         "GroupProgressing",
-        "Some groups is progressing: [0 1]",
+        "Some groups is progressing: [0 1]; 0 of 2 groups ready, waiting for sample-0: is being created",
     );
     assert_eq!(true_conditions(&sim), [progressing]);
 
@@ -144,7 +144,7 @@ fn r70_r71_exactly_one_condition_is_true_and_says_what_goes_on() {
     let updating = (
         "UpdateInProgress",
         "GroupsUpdating",
-        "Some groups is progressing: [1], Updated Groups are: []",
+        "Some groups is progressing: [1], Updated Groups are: []; 0 of 2 groups updated, waiting for sample-1: is being deleted",
     );
     assert_eq!(true_conditions(&sim), [updating]);
 
@@ -171,7 +171,8 @@ fn r71_the_transition_time_changes_with_the_status_only() {
 
     let second = &sim.status().conditions.as_ref().unwrap()[0];
     assert_eq!(
-        second.message, "Some groups is progressing: [1]",
+        second.message,
+        "Some groups is progressing: [1]; 1 of 2 groups ready, waiting for sample-1/a-0: is not ready",
         "the message is refreshed"
     );
     assert_eq!(second.last_transition_time, first.last_transition_time);
