@@ -15,6 +15,8 @@ pub mod crds;
 pub mod eventually;
 pub mod objects;
 pub mod ports;
+pub mod redis;
 
 pub use control_plane::{ControlPlane, ControlPlaneError, Part};
 pub use eventually::{eventually, eventually_ok};
+pub use redis::{RedisServer, RedisServerError};
