@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use kthena_engine_sim::batch::{
-    BatchConfig, Engine, FinishReason, NewRequest, Prefill, Step, SubmitError,
+    After, BatchConfig, Engine, FinishReason, NewRequest, Prefill, Step, SubmitError,
 };
 use kthena_engine_sim::kv_cache::CacheConfig;
 use kthena_engine_sim::model::{GpuProfile, ModelProfile, StepModel};
@@ -46,6 +46,7 @@ fn request(number: u32, now: Duration) -> NewRequest {
         finish: FinishReason::Length,
         adapter: None,
         prefill: Prefill::Local,
+        after: After::Free,
         arrived: now,
     }
 }

@@ -9,7 +9,8 @@
 //! - Pure: [`model`] times steps, [`kv_cache`] keeps blocks, [`batch`] forms batches, [`text`] makes
 //!   tokens and answers, [`config`] reads an engine's command line. No clock, no socket, no runtime:
 //!   the same code runs in virtual time.
-//! - Shell: `core` runs the batch loop in real time, `http` serves it, [`metrics`] tells about it,
+//! - Shell: `core` runs the batch loop in real time, `http` serves it, `handover` lets two engines
+//!   share a request, `kv_publisher` says what the cache holds, [`metrics`] tells about the rest,
 //!   [`faults`] breaks it on demand.
 //!
 //! # Where to go next
@@ -28,8 +29,10 @@ pub mod batch;
 pub mod config;
 mod core;
 pub mod faults;
+mod handover;
 mod http;
 pub mod kv_cache;
+mod kv_publisher;
 pub mod metrics;
 pub mod model;
 pub mod text;

@@ -71,6 +71,7 @@ fn run(load: &Workload) -> Measured {
                 finish: FinishReason::Length,
                 adapter: None,
                 prefill: Prefill::Local,
+                after: After::Free,
                 arrived: now,
             };
             engine.submit(new).unwrap();

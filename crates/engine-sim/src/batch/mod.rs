@@ -29,10 +29,10 @@ use std::time::Duration;
 
 use adapters::AdapterSlots;
 pub use outcome::{Emitted, Finished, Load, Step, StepOutcome};
-pub use request::{FinishReason, NewRequest, Prefill, RequestId, SubmitError};
+pub use request::{After, FinishReason, NewRequest, Prefill, RequestId, SubmitError};
 use request::{Phase, Request};
 
-use crate::kv_cache::{CacheConfig, KvCache, KvEvent, chain};
+use crate::kv_cache::{BlockId, CacheConfig, KvCache, KvEvent, chain};
 use crate::model::StepModel;
 
 #[cfg(test)]
@@ -80,6 +80,8 @@ pub struct Engine {
     requests: HashMap<RequestId, Request>,
     waiting: VecDeque<RequestId>,
     running: Vec<RequestId>,
+    /// Blocks of requests that ended and are still being fetched.
+    kept: HashMap<RequestId, Vec<BlockId>>,
     slots: AdapterSlots,
     totals: Totals,
 }
@@ -94,6 +96,7 @@ impl Engine {
             requests: HashMap::new(),
             waiting: VecDeque::new(),
             running: Vec::new(),
+            kept: HashMap::new(),
             totals: Totals::default(),
         }
     }
@@ -136,6 +139,23 @@ impl Engine {
         self.waiting.retain(|&other| other != id);
         self.running.retain(|&other| other != id);
         true
+    }
+
+    /// Gives up the blocks of a request that ended with [`After::Keep`]. False if there are none.
+    pub fn release(&mut self, id: RequestId) -> bool {
+        let table = self.kept.remove(&id);
+        if let Some(table) = &table {
+            self.cache.release(table);
+        }
+        table.is_some()
+    }
+
+    /// Tokens of a prompt that this engine would not have to compute or fetch.
+    pub fn cached_tokens(&self, prompt: &[u32], adapter: Option<&str>) -> u64 {
+        let mut hashes = Vec::new();
+        let size = self.cache.block_size();
+        chain(&mut hashes, prompt, size, adapter);
+        self.cache.cached_prefix(&hashes) as u64 * u64::from(size)
     }
 
     /// Runs one step that starts at `now`.

@@ -33,6 +33,16 @@ pub enum Prefill {
     },
 }
 
+/// What becomes of a request's blocks when it ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum After {
+    /// They are free, though their content stays until the room is needed.
+    #[default]
+    Free,
+    /// They stay in use until [`super::Engine::release`], because another engine fetches them.
+    Keep,
+}
+
 /// A request as it is submitted. What it will answer is known: the simulation is about time.
 #[derive(Debug, Clone)]
 pub struct NewRequest {
@@ -48,6 +58,8 @@ pub struct NewRequest {
     pub adapter: Option<Arc<str>>,
     /// Where the prompt is computed.
     pub prefill: Prefill,
+    /// What becomes of the blocks.
+    pub after: After,
     /// When the request reached the engine.
     pub arrived: Duration,
 }
@@ -87,6 +99,7 @@ pub(super) struct Request {
     pub(super) finish: FinishReason,
     pub(super) adapter: Option<Arc<str>>,
     pub(super) prefill: Prefill,
+    pub(super) after: After,
     pub(super) phase: Phase,
     /// Tokens whose keys and values are in the cache.
     pub(super) computed: usize,
@@ -114,6 +127,7 @@ impl Request {
             finish: new.finish,
             adapter: new.adapter,
             prefill: new.prefill,
+            after: new.after,
             phase: Phase::Waiting,
             computed: 0,
             table: Vec::new(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::request::{Phase, Prefill, Request, RequestId};
+use super::request::{After, Phase, Prefill, Request, RequestId};
 use super::{Emitted, Engine, Finished, StepOutcome};
 use crate::kv_cache::{Filled, KvCache, chain};
 use crate::model::StepLoad;
@@ -188,7 +188,12 @@ impl Engine {
         }
         for done in &outcome.finished {
             if let Some(request) = self.requests.remove(&done.id) {
-                self.cache.release(&request.table);
+                match request.after {
+                    After::Free => self.cache.release(&request.table),
+                    After::Keep => {
+                        self.kept.insert(done.id, request.table);
+                    }
+                }
             }
         }
         let requests = &self.requests;

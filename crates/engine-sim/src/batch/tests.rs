@@ -36,6 +36,7 @@ fn request(id: RequestId, prompt: u32, output: u32) -> NewRequest {
         finish: FinishReason::Length,
         adapter: None,
         prefill: Prefill::Local,
+        after: After::Free,
         arrived: Duration::ZERO,
     }
 }
@@ -204,7 +205,7 @@ fn adapters_share_slots_and_cost_their_load() {
     };
     // `b` waits for the only slot; the second request of `a` overtakes it.
     assert_eq!((first.load.running, first.load.deferred), (2, 1));
-    assert_eq!(first.load.waiting_adapters, ["b".into()]);
+    assert_eq!(first.load.waiting_adapters, [Arc::<str>::from("b")]);
     assert!(first.duration >= Duration::from_millis(200));
     let Step::Ran(second) = engine.step(first.duration) else {
         panic!("no step")
@@ -225,6 +226,23 @@ fn a_transferred_prompt_waits_for_its_blocks_and_computes_one_token() {
     assert_eq!(steps[0].0, Duration::from_secs(1));
     assert_eq!(steps[0].1.prompt_tokens, 1);
     assert_eq!(engine.totals().transferred, 999);
+}
+
+#[test]
+fn kept_blocks_stay_in_use_until_they_are_released() {
+    let mut engine = Engine::new(config());
+    let mut new = request(1, 160, 1);
+    new.after = After::Keep;
+    engine.submit(new).unwrap();
+    drain(&mut engine);
+    assert!(engine.is_idle());
+    assert!(engine.load().cache_usage > 0.0);
+    assert!(!engine.reset_cache());
+    assert_eq!(engine.cached_tokens(&request(1, 160, 1).prompt, None), 160);
+    assert!(engine.release(1));
+    assert!(!engine.release(1));
+    assert_eq!(engine.load(), Load::default());
+    assert!(engine.reset_cache());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! the flags, `resolve` gives them meaning and defaults, [`crate::faults`] is what may go wrong.
 
 mod args;
+mod kv;
 mod resolve;
 mod values;
 
@@ -12,10 +13,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::batch::BatchConfig;
 use crate::faults::Faults;
+pub use kv::{HandoverConfig, KvEventsConfig, LoadFailure};
 
 #[cfg(test)]
 mod tests;
@@ -91,10 +91,10 @@ pub struct EngineConfig {
     pub adapters: Vec<Adapter>,
     /// Whether usage says which prompt tokens were cached.
     pub prompt_token_details: bool,
-    /// Settings of KV event publishing, as given.
-    pub kv_events: Option<Value>,
-    /// Settings of the KV connector, as given.
-    pub kv_transfer: Option<Value>,
+    /// How changes of the cache are published, if they are.
+    pub kv_events: Option<KvEventsConfig>,
+    /// How two engines share the work on one request.
+    pub handover: HandoverConfig,
     /// How many times faster than a real engine it runs.
     pub speed: f64,
     /// Time from start to ready.

@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::args::{Flag, Given};
+use super::kv::{self, HandoverConfig, KvEventsConfig, RawTransfer};
 use super::{Adapter, ArgsWarning, Dialect, EngineConfig, Role, Task, values};
+use kthena_kv_events::events::Layout;
+
 use crate::batch::BatchConfig;
 use crate::faults::Faults;
 use crate::kv_cache::CacheConfig;
@@ -50,13 +51,6 @@ impl Reader<'_> {
         })
     }
 
-    fn json(&mut self, flag: Flag, what: &str) -> Option<Value> {
-        self.value(flag, what, |text| {
-            let value: Value = serde_json::from_str(text).ok()?;
-            value.is_object().then_some(value)
-        })
-    }
-
     fn warn(&mut self, text: impl Into<String>) {
         self.warnings.push(ArgsWarning(text.into()));
     }
@@ -78,11 +72,13 @@ pub(super) fn resolve(
     if served_names.is_empty() {
         served_names.push(model.clone());
     }
-    let kv_transfer = reader.json(Flag::KvTransfer, "--kv-transfer-config");
+    let kv_transfer = transfer(&mut reader);
     let utilization = utilization(&mut reader, dialect);
     let adapters = adapters(&mut reader);
     let seed_text = reader.parsed(Flag::Seed, "--sim-seed").unwrap_or(0_u64);
-    let batch = batch(&mut reader, dialect, &model, utilization);
+    let kv_events = kv_events(&mut reader, dialect);
+    let mut batch = batch(&mut reader, dialect, &model, utilization);
+    batch.cache.record_events = kv_events.is_some();
     missing_features(&mut reader);
     EngineConfig {
         host: host(&mut reader, dialect),
@@ -93,16 +89,16 @@ pub(super) fn resolve(
                 Dialect::Sglang => 30_000,
             }),
         api_keys: given.all(Flag::ApiKey).to_vec(),
-        role: role(&mut reader, kv_transfer.as_ref()),
-        transfer_bandwidth: TRANSFER_BANDWIDTH,
+        role: role(&mut reader, &kv_transfer),
+        transfer_bandwidth: bandwidth(&mut reader),
         task: task(&mut reader, &model),
         adapters_enabled: given
             .switch(Flag::EnableLora)
             .unwrap_or(!adapters.is_empty()),
         adapters,
         prompt_token_details: given.switch(Flag::PromptTokenDetails).unwrap_or(true),
-        kv_events: reader.json(Flag::KvEvents, "--kv-events-config"),
-        kv_transfer,
+        handover: handover(&mut reader, &kv_transfer),
+        kv_events,
         speed: speed(&mut reader),
         startup: duration(&mut reader, Flag::Startup, "--sim-startup", Duration::ZERO),
         // Two engines with different seeds answer differently, with the same seed alike.
@@ -196,7 +192,7 @@ fn task(reader: &mut Reader<'_>, model: &str) -> Task {
     }
 }
 
-fn role(reader: &mut Reader<'_>, kv_transfer: Option<&Value>) -> Role {
+fn role(reader: &mut Reader<'_>, kv_transfer: &RawTransfer) -> Role {
     match reader.given.last(Flag::Disaggregation) {
         Some("prefill") => return Role::Prefill,
         Some("decode") => return Role::Decode,
@@ -205,10 +201,60 @@ fn role(reader: &mut Reader<'_>, kv_transfer: Option<&Value>) -> Role {
             .faults
             .push(format!("--disaggregation-mode cannot be {other:?}")),
     }
-    match kv_transfer.and_then(|config| config.get("kv_role")?.as_str()) {
+    match kv_transfer.kv_role.as_deref() {
         Some("kv_producer") => Role::Prefill,
         Some("kv_consumer") => Role::Decode,
         _ => Role::Aggregated,
+    }
+}
+
+fn transfer(reader: &mut Reader<'_>) -> RawTransfer {
+    reader
+        .value(Flag::KvTransfer, "--kv-transfer-config", |text| {
+            serde_json::from_str(text).ok()
+        })
+        .unwrap_or_default()
+}
+
+fn handover(reader: &mut Reader<'_>, transfer: &RawTransfer) -> HandoverConfig {
+    HandoverConfig {
+        load_failure: transfer.kv_load_failure_policy,
+        keep: duration(reader, Flag::Keep, "--sim-keep-blocks", kv::KEEP),
+        bootstrap_port: reader
+            .parsed(Flag::BootstrapPort, "--disaggregation-bootstrap-port")
+            .unwrap_or(kv::BOOTSTRAP_PORT),
+        meet: duration(reader, Flag::Meet, "--sim-meet", kv::MEET),
+    }
+}
+
+/// Bytes per second; `11e9` as well.
+fn bandwidth(reader: &mut Reader<'_>) -> f64 {
+    let read = |text: &str| text.parse().ok().filter(|bytes: &f64| *bytes > 0.0);
+    let what = "--sim-transfer-bandwidth (bytes per second, more than 0)";
+    reader
+        .value(Flag::TransferBandwidth, what, read)
+        .unwrap_or(TRANSFER_BANDWIDTH)
+}
+
+fn kv_events(reader: &mut Reader<'_>, dialect: Dialect) -> Option<KvEventsConfig> {
+    let read = |text: &str| match text {
+        "arrays" => Some(Layout::Arrays),
+        "maps" => Some(Layout::Maps),
+        _ => None,
+    };
+    let layout = reader
+        .value(Flag::EventLayout, "--sim-event-layout", read)
+        .unwrap_or(match dialect {
+            Dialect::Vllm => Layout::Maps,
+            Dialect::Sglang => Layout::Arrays,
+        });
+    let text = reader.given.last(Flag::KvEvents)?;
+    match kv::events(text, dialect, layout) {
+        Ok(config) => config,
+        Err(fault) => {
+            reader.faults.push(fault);
+            None
+        }
     }
 }
 
@@ -227,7 +273,7 @@ fn adapters(reader: &mut Reader<'_>) -> Vec<Adapter> {
 
 fn adapter(text: &str) -> Option<Adapter> {
     if text.starts_with('{') {
-        let value: Value = serde_json::from_str(text).ok()?;
+        let value: serde_json::Value = serde_json::from_str(text).ok()?;
         let member = |name: &str| value.get(name)?.as_str();
         let path = member("path").or_else(|| member("lora_path"))?.to_owned();
         let name = member("name").or_else(|| member("lora_name"))?.into();
@@ -247,9 +293,6 @@ fn missing_features(reader: &mut Reader<'_>) {
     let replicas = reader.count(Flag::DataParallel, "--data-parallel-size");
     if replicas.is_some_and(|replicas| replicas > 1) {
         reader.warn("--data-parallel-size is simulated as one engine without it");
-    }
-    if reader.given.last(Flag::KvEvents).is_some() {
-        reader.warn("--kv-events-config is noted, but no events are published");
     }
 }
 

@@ -1,3 +1,4 @@
+use kthena_kv_events::events::Layout;
 use rstest::rstest;
 
 use super::*;
@@ -96,17 +97,52 @@ fn json_forms() {
         "--kv-transfer-config",
         r#"{"kv_connector":"NixlConnector","kv_role":"kv_consumer"}"#,
         "--kv-events-config",
-        r#"{"publisher":"zmq"}"#,
+        r#"{"enable_kv_cache_events":true,"topic":"kv-events","replay_endpoint":"tcp://*:5558"}"#,
         "--sim-faults",
         r#"{"delay_ms":5}"#,
     ]
     .map(str::to_owned)
     .to_vec();
     let (config, warnings) = EngineConfig::from_engine_args(&args).unwrap();
-    assert_eq!(warnings.len(), 1, "events are not published: {warnings:?}");
+    assert_eq!(warnings, []);
     assert_eq!(config.adapters[0].base.as_deref(), Some("b"));
     assert_eq!((config.role, config.faults.delay_ms), (Role::Decode, 5));
-    assert!(config.kv_events.is_some());
+    let events = config.kv_events.unwrap();
+    assert_eq!(events.endpoint, "tcp://*:5557");
+    assert_eq!(events.replay_endpoint.as_deref(), Some("tcp://*:5558"));
+    assert_eq!(
+        (events.topic.as_str(), events.layout),
+        ("kv-events", Layout::Maps)
+    );
+    assert!(config.batch.cache.record_events);
+    assert_eq!(config.handover.load_failure, LoadFailure::Fail);
+}
+
+#[rstest]
+#[case::vllm_must_be_told("vllm serve m", "{}", false)]
+#[case::vllm_publishes_over_zmq("vllm serve m", r#"{"enable_kv_cache_events":true}"#, true)]
+#[case::vllm_to_nobody(
+    "vllm serve m",
+    r#"{"enable_kv_cache_events":true,"publisher":"null"}"#,
+    false
+)]
+#[case::sglang_must_be_told_how("sglang serve m", "{}", false)]
+#[case::sglang_over_zmq("sglang serve m", r#"{"publisher":"zmq","hwm":10}"#, true)]
+fn publishes_as_the_engine_would(#[case] line: &str, #[case] json: &str, #[case] expected: bool) {
+    let mut args: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    args.extend(["--kv-events-config".to_owned(), json.to_owned()]);
+    let (config, _) = EngineConfig::from_engine_args(&args).unwrap();
+    assert_eq!(config.kv_events.is_some(), expected);
+    assert_eq!(config.batch.cache.record_events, expected);
+}
+
+#[rstest]
+#[case::unknown_member(r#"{"enable":true}"#)]
+#[case::unknown_publisher(r#"{"enable_kv_cache_events":true,"publisher":"kafka"}"#)]
+#[case::not_an_object("[]")]
+fn event_settings_nobody_has_are_faults(#[case] json: &str) {
+    let args = ["vllm", "serve", "m", "--kv-events-config", json].map(str::to_owned);
+    assert!(EngineConfig::from_engine_args(&args).is_err());
 }
 
 #[test]

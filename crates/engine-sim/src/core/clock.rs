@@ -34,6 +34,11 @@ impl Clock {
         }
     }
 
+    /// Whether time passes while nothing is done.
+    pub(super) fn runs(&self) -> bool {
+        self.speed.is_finite()
+    }
+
     /// When the next step starts: right after the last one while the engine is busy, so that late
     /// timers do not add up; now after a pause or when the machine is too slow to keep up.
     pub(super) fn step_start(&self, busy: bool) -> Duration {

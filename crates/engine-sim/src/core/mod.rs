@@ -7,6 +7,9 @@
 //! An idle engine waits for a job and for nothing else; there is no timer.
 
 mod clock;
+mod halves;
+mod kept;
+mod link;
 mod runner;
 
 use std::sync::Mutex;
@@ -16,9 +19,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::{FinishReason, NewRequest};
+pub(crate) use halves::{Half, Lease, Offer, READY};
+
+use crate::batch::{FinishReason, NewRequest, RequestId};
 use crate::config::{Adapter, EngineConfig};
 use crate::faults::{Fate, FaultDealer, Faults};
+use crate::kv_cache::KvEvent;
 use crate::metrics::Metrics;
 
 /// Jobs that may wait for the task to take them; it takes them at once, so more is a flood.
@@ -27,9 +33,10 @@ const QUEUE: usize = 1024;
 /// One choice of a request.
 #[derive(Debug)]
 pub(crate) struct Part {
-    /// What to compute. The task sets the id and the arrival; a remote prefill's `ready_at` counts
-    /// from the arrival.
+    /// What to compute. The task sets the id, the arrival, and what `half` means for the blocks.
     pub(crate) request: NewRequest,
+    /// What of it is done here.
+    pub(crate) half: Half,
     /// Which choice its tokens belong to.
     pub(crate) choice: u32,
 }
@@ -56,6 +63,10 @@ enum Command {
     Submit(Job),
     ResetCache(oneshot::Sender<bool>),
     ForgetAdapter(String),
+    /// Someone comes for the blocks kept under a key; the answer is whether they are there.
+    Collect(String, Offer, oneshot::Sender<bool>),
+    /// Blocks have been fetched, or nobody wants them any more.
+    Release(RequestId),
 }
 
 /// What the HTTP side and the batch loop share.
@@ -76,9 +87,10 @@ pub(crate) struct Handle {
     commands: mpsc::Sender<Command>,
 }
 
-/// Starts the batch loop of `config`; it ends with `shutdown`.
+/// Starts the batch loop of `config`; it ends with `shutdown`. Changes of the cache go to `events`.
 pub(crate) fn start(
     config: EngineConfig,
+    events: Option<mpsc::Sender<Vec<KvEvent>>>,
     shutdown: CancellationToken,
 ) -> (Handle, tokio::task::JoinHandle<()>) {
     let started = seconds_since_1970();
@@ -91,7 +103,7 @@ pub(crate) fn start(
         config,
     });
     let (commands, receiver) = mpsc::channel(QUEUE);
-    let runner = runner::Runner::new(shared.clone());
+    let runner = runner::Runner::new(shared.clone(), commands.downgrade(), events);
     let task = tokio::spawn(runner.run(receiver, shutdown));
     (Handle { shared, commands }, task)
 }
@@ -107,6 +119,14 @@ impl Handle {
         let (sender, receiver) = oneshot::channel();
         let sent = self.commands.send(Command::ResetCache(sender)).await;
         sent.is_ok() && receiver.await.unwrap_or(false)
+    }
+
+    /// Takes over the blocks kept under `key`; false if there are none. They are free again once
+    /// the other end of `offer` is gone.
+    pub(crate) async fn collect(&self, key: String, offer: Offer) -> bool {
+        let (sender, receiver) = oneshot::channel();
+        let command = Command::Collect(key, offer, sender);
+        self.commands.send(command).await.is_ok() && receiver.await.unwrap_or(false)
     }
 
     /// Frees an adapter's slot.

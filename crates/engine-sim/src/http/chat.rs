@@ -65,6 +65,7 @@ impl Server {
             with_prompt: false,
             logprobs: request.logprobs == Some(true),
             id: self.answer_id("chatcmpl-", call),
+            local: call.local,
         });
         let mut generation = generation.await?;
         if request.sampling.is_stream() {
@@ -96,6 +97,7 @@ impl Server {
             with_prompt: request.echo == Some(true),
             logprobs: request.logprobs.is_some(),
             id: self.answer_id("cmpl-", call),
+            local: call.local,
         });
         let mut generation = generation.await?;
         if request.sampling.is_stream() {

@@ -37,6 +37,7 @@ impl Server {
             with_prompt: false,
             logprobs: false,
             id: self.answer_id("embd-", call),
+            local: call.local,
         });
         let mut generation = generation.await?;
         generation.complete().await?;

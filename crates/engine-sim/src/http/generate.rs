@@ -1,20 +1,20 @@
 //! From a decoded request to tokens on their way: the part chat, completions, responses and the
 //! native endpoints share.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use kthena_wire::sampling::Sampling;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::Server;
 use super::bodies::{Counts, End, Head, Piece};
 use super::respond::ApiError;
-use crate::batch::{NewRequest, Prefill};
-use crate::core::{Job, Part, TokenEvent};
-use crate::model::StepLoad;
+use crate::batch::{After, NewRequest, Prefill};
+use crate::core::{Half, Job, Part, TokenEvent};
 use crate::text::answer::{self, Answer, AnswerRequest};
 use crate::text::tokenizer;
 
@@ -38,6 +38,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) logprobs: bool,
     /// Id of the answer, with its prefix.
     pub(crate) id: String,
+    /// The address the request came to.
+    pub(crate) local: SocketAddr,
 }
 
 /// One choice and how far it has come.
@@ -184,7 +186,7 @@ impl Server {
             for copy in 0..choices_per_prompt {
                 let index = choices.len() as u32;
                 let choice = self.plan(&ask, prompt, limit, copy, index);
-                parts.push(self.part(&ask, prompt, &choice, adapter.clone()));
+                parts.push(Self::part(prompt, &choice, adapter.clone()));
                 choices.push(choice);
             }
             self.handle.shared.with_metrics(|metrics| {
@@ -196,7 +198,7 @@ impl Server {
             .map(|choice| choice.answer.tokens.len())
             .sum();
         let (tokens, events) = mpsc::channel(room.max(1));
-        let kv_transfer = self.offer(ask.sampling, &ask.prompts);
+        let kv_transfer = self.share(&ask, &choices, &mut parts).await?;
         if !self.handle.submit(Job { parts, tokens }).await {
             let message = "the engine has stopped";
             return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message));
@@ -305,71 +307,41 @@ impl Server {
         choice
     }
 
-    fn part(
-        &self,
-        ask: &Ask<'_>,
-        prompt: &[u32],
-        choice: &Choice,
-        adapter: Option<Arc<str>>,
-    ) -> Part {
+    fn part(prompt: &[u32], choice: &Choice, adapter: Option<Arc<str>>) -> Part {
         let request = NewRequest {
             id: 0,
             prompt: prompt.to_vec(),
             output: choice.answer.tokens.clone(),
             finish: choice.answer.finish,
             adapter,
-            prefill: self.prefill(ask.sampling, prompt.len() as u64),
+            prefill: Prefill::Local,
+            after: After::Free,
             arrived: Duration::ZERO,
         };
         Part {
             request,
             choice: choice.index,
+            half: Half::Both,
         }
     }
 
-    /// Where the prompt is computed: elsewhere when the request says that blocks come from there.
-    fn prefill(&self, sampling: &Sampling, tokens: u64) -> Prefill {
-        let config = &self.handle.shared.config;
-        let model = &config.batch.model;
-        let transfer = model.transfer(tokens, config.transfer_bandwidth);
-        let params = sampling.kv_transfer_params.as_ref();
-        let fetched = params.and_then(|params| params.get("do_remote_prefill")?.as_bool());
-        if fetched == Some(true) {
-            return Prefill::Remote { ready_at: transfer };
-        }
-        let decode = config.role == crate::config::Role::Decode;
-        if decode && sampling.bootstrap_room.is_some() {
-            // Both halves start together, so the blocks come after the other one's computation.
-            let mut load = StepLoad::default();
-            load.add_prompt(0, tokens);
-            let ready_at = model.step(&load) + transfer;
-            return Prefill::Remote { ready_at };
-        }
-        Prefill::Local
-    }
-
-    /// What a decode engine needs to fetch the blocks, if the request asks to keep them for it.
-    fn offer(&self, sampling: &Sampling, prompts: &[Vec<u32>]) -> Option<Value> {
-        let params = sampling.kv_transfer_params.as_ref()?;
-        params
-            .get("do_remote_decode")?
-            .as_bool()
-            .filter(|keep| *keep)?;
-        let config = &self.handle.shared.config;
-        let size = config.batch.cache.block_size as usize;
-        let blocks: usize = prompts
-            .iter()
-            .map(|prompt| prompt.len().div_ceil(size))
-            .sum();
-        Some(json!({
-            "do_remote_prefill": true,
-            "do_remote_decode": false,
-            "remote_block_ids": (1..=blocks).collect::<Vec<_>>(),
-            "remote_engine_id": format!("{:016x}", self.engine_id),
-            "remote_host": config.host.to_string(),
-            "remote_port": 5600,
-            "tp_size": config.batch.model.tensor_parallel,
-        }))
+    /// Settles which half of the request is done here. Engines share single prompts, so it is the
+    /// first choice that counts.
+    async fn share(
+        &self,
+        ask: &Ask<'_>,
+        choices: &[Choice],
+        parts: &mut [Part],
+    ) -> Result<Option<Value>, ApiError> {
+        let (Some(choice), Some(part)) = (choices.first(), parts.first_mut()) else {
+            return Ok(None);
+        };
+        let finish = choice.answer.finish;
+        let prompt = part.request.prompt.len();
+        let half = self.half(ask.sampling, finish, prompt, ask.local);
+        let (half, offer) = half.await?;
+        part.half = half;
+        Ok(offer)
     }
 }
 

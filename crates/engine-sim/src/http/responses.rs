@@ -63,6 +63,7 @@ impl Server {
             with_prompt: false,
             logprobs: false,
             id: self.answer_id("resp_", call),
+            local: call.local,
         });
         let mut generation = generation.await?;
         generation.complete().await?;

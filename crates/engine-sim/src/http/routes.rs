@@ -1,10 +1,12 @@
 //! From method and path to a handler.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::request::Parts;
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
@@ -12,6 +14,7 @@ use super::respond::{Answer, ApiError, detail, empty, full, json, text};
 use super::{Call, Server, VLLM_VERSION};
 use crate::config::Dialect;
 use crate::faults::{Fate, Faults, Verdict};
+use crate::handover::{BLOCKS, ROOMS};
 use crate::metrics;
 
 /// Largest body taken; several times the longest context there is.
@@ -39,6 +42,9 @@ enum Endpoint {
     ModelInfo,
     ServerInfo,
     Faults,
+    Blocks,
+    Rooms,
+    Sockets,
 }
 
 /// Paths, who has them (both dialects if nobody is named), and how they are called.
@@ -71,6 +77,9 @@ const ROUTES: &[(&str, Option<Dialect>, &str, Endpoint)] = &[
     ("/generate", Some(Dialect::Sglang), "POST", Endpoint::Generate),
     ("/sim/faults", None, "GET", Endpoint::Faults),
     ("/sim/faults", None, "POST", Endpoint::Faults),
+    (BLOCKS, Some(Dialect::Vllm), "GET", Endpoint::Blocks),
+    (ROOMS, Some(Dialect::Sglang), "GET", Endpoint::Rooms),
+    ("/sim/sockets", None, "GET", Endpoint::Sockets),
 ];
 
 impl Endpoint {
@@ -113,6 +122,7 @@ fn find(dialect: Dialect, path: &str, method: &Method) -> Found {
 /// Answers a request; the only thing that keeps it from an answer is a fault.
 pub(super) async fn handle(
     server: Arc<Server>,
+    local: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
     let (parts, body) = request.into_parts();
@@ -121,9 +131,9 @@ pub(super) async fn handle(
         Found::Nothing => ("none", detail(StatusCode::NOT_FOUND)),
         Found::OtherMethod(path) => (path, detail(StatusCode::METHOD_NOT_ALLOWED)),
         Found::Endpoint(path, endpoint) => {
-            let answer = match admitted(&server, endpoint, path, &parts.headers) {
+            let answer = match admitted(&server, endpoint, local, &parts) {
                 Err(refusal) => *refusal,
-                Ok(call) => dispatch(&server, endpoint, &parts.method, &call, body).await,
+                Ok(call) => dispatch(&server, endpoint, &parts, &call, body).await,
             };
             (path, answer)
         }
@@ -139,10 +149,8 @@ fn counted(server: &Server, path: &'static str, method: &Method, answer: Answer)
     };
     tracing::debug!(method, path, status = answer.status().as_u16(), "answered");
     // The probes themselves are not counted, as with the real engines.
-    if !matches!(
-        path,
-        "/metrics" | "/health" | "/ping" | "/version" | "/sim/faults"
-    ) {
+    if !matches!(path, "/metrics" | "/health" | "/ping" | "/version") && !path.starts_with("/sim/")
+    {
         let status = answer.status().as_u16();
         let shared = &server.handle.shared;
         shared.with_metrics(|metrics| metrics.record_http(path, method, status));
@@ -154,16 +162,17 @@ fn counted(server: &Server, path: &'static str, method: &Method, answer: Answer)
 fn admitted(
     server: &Server,
     endpoint: Endpoint,
-    path: &str,
-    headers: &HeaderMap,
+    local: SocketAddr,
+    request: &Parts,
 ) -> Result<Call, Box<Answer>> {
     let shared = &server.handle.shared;
     if !shared.is_ready() && !endpoint.always() {
         return Err(Box::new(empty(StatusCode::SERVICE_UNAVAILABLE)));
     }
     let keys = &shared.config.api_keys;
-    if !keys.is_empty() && path.starts_with("/v1/") {
-        let given = headers
+    if !keys.is_empty() && request.uri.path().starts_with("/v1/") {
+        let given = request
+            .headers
             .get(AUTHORIZATION)
             .and_then(|value| value.to_str().ok());
         let key = given.and_then(|value| value.strip_prefix("Bearer "));
@@ -177,13 +186,13 @@ fn admitted(
     } else {
         Fate::default()
     };
-    Ok(Call::new(headers, fate))
+    Ok(Call::new(&request.headers, local, fate))
 }
 
 async fn dispatch(
     server: &Server,
     endpoint: Endpoint,
-    method: &Method,
+    request: &Parts,
     call: &Call,
     body: Incoming,
 ) -> Answer {
@@ -195,6 +204,7 @@ async fn dispatch(
     if let Some(answer) = suffer(server, call).await {
         return answer;
     }
+    let query = request.uri.query().unwrap_or_default();
     let answer = match endpoint {
         Endpoint::Chat if server.generates() => server.chat(call, body).await,
         Endpoint::Completion if server.generates() => server.completion(call, body).await,
@@ -205,8 +215,10 @@ async fn dispatch(
         Endpoint::Detokenize => server.detokenize(&body),
         Endpoint::LoadAdapter => server.load_adapter(&body),
         Endpoint::UnloadAdapter => server.unload_adapter(&body).await,
-        Endpoint::Faults if method == Method::POST => server.set_faults(&body),
+        Endpoint::Faults if request.method == Method::POST => server.set_faults(&body),
         Endpoint::ResetCache => Ok(server.reset_cache().await),
+        Endpoint::Blocks => Ok(server.give_blocks(query).await),
+        Endpoint::Rooms => Ok(server.open_room(query)),
         // The model is for the other task.
         Endpoint::Chat | Endpoint::Completion | Endpoint::Responses | Endpoint::Embeddings => {
             Ok(detail(StatusCode::NOT_FOUND))
@@ -253,6 +265,7 @@ impl Server {
             Endpoint::ServerInfo => self.server_info(),
             Endpoint::Metrics => self.metrics(),
             Endpoint::Faults => self.show_faults(),
+            Endpoint::Sockets => self.show_sockets(),
             _ => empty(StatusCode::OK),
         }
     }
@@ -275,6 +288,13 @@ impl Server {
                 "Requests are running; the cache stays.\n",
             ),
         }
+    }
+
+    /// Where else the engine listens, for those who let the system choose its ports.
+    fn show_sockets(&self) -> Answer {
+        let mut out = Vec::new();
+        super::json::value(&mut out, &self.sockets);
+        json(StatusCode::OK, out)
     }
 
     fn show_faults(&self) -> Answer {

@@ -11,10 +11,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Server;
 use super::routes::handle;
-use crate::config::EngineConfig;
+use super::{Server, Sockets};
+use crate::config::{Dialect, EngineConfig, Role};
 use crate::core;
+use crate::kv_publisher::Publisher;
 
 /// Why an engine ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,14 @@ pub enum EngineError {
         #[source]
         source: io::Error,
     },
+    /// The socket for cache events could not be opened.
+    #[error("cannot publish cache events at {endpoint}: {reason}")]
+    Publish {
+        /// The address.
+        endpoint: String,
+        /// What the socket says.
+        reason: String,
+    },
     /// It ran out of memory, as a fault told it to. The process should die of it.
     #[error("out of memory")]
     OutOfMemory,
@@ -37,7 +46,7 @@ impl EngineError {
     /// The exit code of a process that dies of this.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Listen { .. } => 1,
+            Self::Listen { .. } | Self::Publish { .. } => 1,
             // What the shell reports of a process that the kernel killed for its memory.
             Self::OutOfMemory => 137,
         }
@@ -83,14 +92,31 @@ pub async fn serve(
         context = batch.max_model_len,
         "engine starts"
     );
+    let meeting = meeting_point(&config).await?;
+    let publisher = Publisher::open(&config).await?;
+    let sockets = Sockets {
+        kv_events: publisher.as_ref().map(|open| open.endpoint.clone()),
+        kv_events_replay: publisher.as_ref().and_then(|open| open.replay.clone()),
+        bootstrap_port: meeting.as_ref().and_then(port_of),
+    };
     let engine_stop = CancellationToken::new();
-    let (handle, engine) = core::start(config, engine_stop.clone());
+    let events = publisher.map(|open| open.events);
+    let (handle, engine) = core::start(config, events, engine_stop.clone());
     let shared = handle.shared.clone();
-    let server = Arc::new(Server::new(handle));
+    let server = Arc::new(Server::new(handle, sockets));
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
 
-    let accepting = accept(&listener, &server, &connections, &shutdown, &cut);
+    let accepting = async {
+        let requests = accept(&listener, &server, &connections, &shutdown, &cut);
+        match &meeting {
+            Some(meeting) => {
+                let halves = accept(meeting, &server, &connections, &shutdown, &cut);
+                tokio::join!(requests, halves);
+            }
+            None => requests.await,
+        }
+    };
     let ready = async {
         // Even a timer of no length fires a moment later, and a request may be quicker.
         if !startup.is_zero() {
@@ -106,7 +132,7 @@ pub async fn serve(
         () = shutdown.cancelled() => false,
         () = shared.death().cancelled() => true,
     };
-    drop(listener);
+    drop((listener, meeting));
     connections.close();
     if !died {
         // Past this time open requests are cut off; that is not an error.
@@ -123,6 +149,22 @@ pub async fn serve(
     } else {
         Ok(())
     }
+}
+
+/// Where the other halves of requests come to, for engines that have such a place.
+async fn meeting_point(config: &EngineConfig) -> Result<Option<TcpListener>, EngineError> {
+    if config.dialect != Dialect::Sglang || config.role != Role::Prefill {
+        return Ok(None);
+    }
+    let address = SocketAddr::new(config.host, config.handover.bootstrap_port);
+    let listener = TcpListener::bind(address).await;
+    listener
+        .map(Some)
+        .map_err(|source| EngineError::Listen { address, source })
+}
+
+fn port_of(listener: &TcpListener) -> Option<u16> {
+    Some(listener.local_addr().ok()?.port())
 }
 
 async fn accept(
@@ -155,7 +197,11 @@ async fn connection(server: Arc<Server>, stream: TcpStream, shutdown: Cancellati
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no_delay refused");
     }
-    let service = service_fn(move |request| handle(server.clone(), request));
+    let Ok(local) = stream.local_addr() else {
+        // Closed before it was looked at.
+        return;
+    };
+    let service = service_fn(move |request| handle(server.clone(), local, request));
     let connection = http1::Builder::new()
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(stream), service);

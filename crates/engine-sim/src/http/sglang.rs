@@ -74,6 +74,7 @@ impl Server {
             with_prompt: false,
             logprobs: false,
             id: self.answer_id("", call),
+            local: call.local,
         });
         let mut generation = generation.await?;
         generation.complete().await?;

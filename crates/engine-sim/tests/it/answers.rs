@@ -350,27 +350,3 @@ async fn embeddings_depend_on_the_input_alone() {
     assert_eq!(reply["data"][0]["embedding"].as_str().unwrap().len(), 44);
     assert_eq!(engine.chat(hello()).await.status, StatusCode::NOT_FOUND);
 }
-
-#[tokio::test]
-async fn a_prompt_kept_for_another_engine_is_offered_and_taken() {
-    let engine = engine().await;
-    let params = json!({"do_remote_decode": true, "do_remote_prefill": false});
-    let body = with(
-        hello(),
-        &json!({"max_tokens": 1, "kv_transfer_params": params}),
-    );
-    let offer = engine.chat(body).await.json()["kv_transfer_params"].clone();
-    assert_eq!(offer["do_remote_prefill"], true);
-    assert!(!offer["remote_block_ids"].as_array().unwrap().is_empty());
-    let other = start("vllm serve m-7b --sim-speed 50").await;
-    let body = with(
-        hello(),
-        &json!({"max_tokens": 2, "kv_transfer_params": offer}),
-    );
-    let reply = other.chat(body).await.json();
-    let prompt = reply["usage"]["prompt_tokens"].as_u64().unwrap();
-    assert_eq!(
-        reply["usage"]["prompt_tokens_details"]["cached_tokens"],
-        prompt - 1
-    );
-}

@@ -101,27 +101,3 @@ async fn adapters_answer_with_json() {
     assert_eq!(models["data"][0]["owned_by"], "sglang");
     assert_eq!(models["data"].as_array().unwrap().len(), 3);
 }
-
-#[tokio::test]
-async fn both_halves_of_a_pair_take_a_room() {
-    let line =
-        "python3 -m sglang.launch_server --model-path m-7b --sim-speed 50 --disaggregation-mode";
-    let prefill = start(&format!("{line} prefill")).await;
-    let decode = start(&format!("{line} decode")).await;
-    let ask = |tokens: u64| {
-        json!({
-            "model": "m-7b", "messages": [{"role": "user", "content": "hi"}], "max_tokens": tokens,
-            "bootstrap_room": 9_223_372_036_854_775_807_u64, "bootstrap_host": "127.0.0.1",
-        })
-    };
-    let (first, second) = tokio::join!(prefill.chat(ask(1)), decode.chat(ask(5)));
-    assert_eq!(first.status, StatusCode::OK);
-    assert_eq!(second.json()["usage"]["completion_tokens"], 5);
-    assert!(
-        prefill
-            .get("/metrics")
-            .await
-            .text()
-            .contains("engine_type=\"prefill\"")
-    );
-}

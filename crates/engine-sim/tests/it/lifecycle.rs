@@ -116,16 +116,13 @@ async fn join_all<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
 }
 
 #[tokio::test]
-async fn without_a_bound_on_speed_even_transfers_take_no_time() {
+async fn without_a_bound_on_speed_nothing_takes_time() {
     let engine = start("vllm serve m-7b --sim-speed inf").await;
-    let params = json!({"do_remote_prefill": true, "remote_block_ids": [1]});
-    for kv_transfer_params in [json!(null), params] {
-        let reply = engine.chat(json!({
-            "model": "m-7b", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3000,
-            "ignore_eos": true, "kv_transfer_params": kv_transfer_params,
-        }));
-        assert_eq!(reply.await.json()["usage"]["completion_tokens"], 3000);
-    }
+    let reply = engine.chat(json!({
+        "model": "m-7b", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3000,
+        "ignore_eos": true,
+    }));
+    assert_eq!(reply.await.json()["usage"]["completion_tokens"], 3000);
 }
 
 #[tokio::test]

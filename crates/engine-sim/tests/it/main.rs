@@ -13,6 +13,8 @@ mod answers;
 mod dialects;
 mod faults;
 mod fixtures;
+mod halves;
+mod kv_events;
 mod lifecycle;
 mod shape;
 mod support;
