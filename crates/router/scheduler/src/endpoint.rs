@@ -1,8 +1,13 @@
 //! A pod that takes requests, and what is counted about it.
 
+use std::any::Any;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::sample::{ModelSet, Sample, SampleCell};
 
 /// Which pod an endpoint is. Another UID under the same name is another pod.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,11 +20,26 @@ pub struct PodIdentity {
     pub uid: Arc<str>,
 }
 
-/// What lives as long as a pod is ready: its identity and its counters.
+/// A number that no other endpoint of this process has or had (there are 2³² of them). A pod that returns gets another
+/// one, so what was remembered about its earlier life can never be taken for today's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointId(u32);
+
+/// What lives as long as a pod is ready: its identity, its counters and what its engine last said.
 #[derive(Debug)]
 pub struct Endpoint {
     pod: PodIdentity,
+    id: EndpointId,
     in_flight: AtomicU32,
+    elsewhere: AtomicU32,
+    sample: SampleCell,
+    /// In flight here when the sample was taken.
+    sampled_with: AtomicU32,
+    models: ArcSwap<ModelSet>,
+    cache_tokens: AtomicU64,
+    started_unix: AtomicI64,
+    retired: AtomicBool,
+    beside: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// An endpoint as one model server reaches it.
@@ -36,12 +56,34 @@ pub struct Candidate {
 #[must_use = "the request counts only while the guard lives"]
 pub struct InFlight(Arc<Endpoint>);
 
+/// The next endpoint's number. Numbers are compared, never ordered by, so that a decision does not depend on them.
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
+/// `started_unix` before anybody said when the containers started.
+const NEVER: i64 = i64::MIN;
+
+impl EndpointId {
+    /// The number.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
 impl Endpoint {
-    /// An idle endpoint.
+    /// An idle endpoint that was never measured.
     pub fn new(pod: PodIdentity) -> Self {
         Self {
             pod,
+            id: EndpointId(NEXT.fetch_add(1, Ordering::Relaxed)),
             in_flight: AtomicU32::new(0),
+            elsewhere: AtomicU32::new(0),
+            sample: SampleCell::default(),
+            sampled_with: AtomicU32::new(0),
+            models: ArcSwap::default(),
+            cache_tokens: AtomicU64::new(0),
+            started_unix: AtomicI64::new(NEVER),
+            retired: AtomicBool::new(false),
+            beside: OnceLock::new(),
         }
     }
 
@@ -50,9 +92,25 @@ impl Endpoint {
         &self.pod
     }
 
+    /// The number of this life of the pod.
+    pub fn id(&self) -> EndpointId {
+        self.id
+    }
+
     /// Requests this router has dispatched to the pod and not finished.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Requests that any router has dispatched to the pod and not finished, as far as this one knows.
+    pub fn on_flight(&self) -> u32 {
+        self.in_flight()
+            .saturating_add(self.elsewhere.load(Ordering::Relaxed))
+    }
+
+    /// Takes over how many requests the other routers have in flight.
+    pub fn set_elsewhere(&self, requests: u32) {
+        self.elsewhere.store(requests, Ordering::Relaxed);
     }
 
     /// Counts a request until the guard drops.
@@ -60,11 +118,77 @@ impl Endpoint {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
+
+    /// What the engine last said about itself; `None` = never measured.
+    pub fn sample(&self) -> Option<Sample> {
+        self.sample.get()
+    }
+
+    /// Takes over a measurement. Only one task may measure an endpoint.
+    pub fn set_sample(&self, sample: Sample) {
+        self.sampled_with.store(self.in_flight(), Ordering::Relaxed);
+        self.sample.set(sample);
+    }
+
+    /// Requests of others that the engine had when it was last measured: those beyond what this router had in flight.
+    pub fn measured_elsewhere(&self) -> u32 {
+        let total = self
+            .sample()
+            .map_or(0, |sample| sample.running.saturating_add(sample.waiting));
+        total.saturating_sub(self.sampled_with.load(Ordering::Relaxed))
+    }
+
+    /// Models and adapters the engine has loaded; empty until it was asked.
+    pub fn models(&self) -> Guard<Arc<ModelSet>> {
+        self.models.load()
+    }
+
+    /// Takes over the engine's list of models.
+    pub fn set_models(&self, models: ModelSet) {
+        self.models.store(Arc::new(models));
+    }
+
+    /// Tokens the engine's KV cache holds; `None` = unknown.
+    pub fn cache_tokens(&self) -> Option<u64> {
+        Some(self.cache_tokens.load(Ordering::Relaxed)).filter(|tokens| *tokens > 0)
+    }
+
+    /// Takes over the size of the engine's KV cache, in tokens.
+    pub fn set_cache_tokens(&self, tokens: u64) {
+        self.cache_tokens.store(tokens, Ordering::Relaxed);
+    }
+
+    /// When the newest running container started, in seconds since 1970; `None` = unknown.
+    pub fn started_unix(&self) -> Option<i64> {
+        Some(self.started_unix.load(Ordering::Relaxed)).filter(|started| *started != NEVER)
+    }
+
+    /// Takes over when the newest running container started.
+    pub fn set_started_unix(&self, started: Option<i64>) {
+        self.started_unix
+            .store(started.unwrap_or(NEVER), Ordering::Relaxed);
+    }
+
+    /// The pod has left the table: nothing about it need be remembered any more. Does not turn back.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Whether the pod has left the table. Requests that were dispatched before may still run.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// What another crate keeps about the pod for as long as it is ready, such as its health; made by the first who
+    /// asks. There is one such value: `None` if it is of another type.
+    pub fn beside<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.beside.get_or_init(|| Box::new(make())).downcast_ref()
+    }
 }
 
 impl InFlight {
     /// The endpoint that works on the request.
-    pub fn endpoint(&self) -> &Endpoint {
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.0
     }
 }

@@ -1,96 +1,266 @@
-//! How marks become an order: weighted sums, the best five, ties by chance.
+//! How marks become an order: filters one after another, weighted sums, the best five, ties by chance.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use fastrand::Rng;
 use smallvec::SmallVec;
 
-use crate::endpoint::Candidate;
-use crate::plugin::{RequestFacts, Score, Scorer};
+use crate::dispatch::Dispatch;
+use crate::endpoint::{Candidate, Endpoint};
+use crate::facts::RequestFacts;
+use crate::plugin::{Figure, Filter, Recorder, Score, Scorer};
+use crate::watch::{Seen, Step, StepKind, Watch};
 
 /// How many candidates are kept, which bounds the attempts of a request.
 pub const KEPT: usize = 5;
 
-/// Positions of the chosen candidates, best first, at most [`KEPT`].
-pub type Placement = SmallVec<[u32; KEPT]>;
+/// The chosen candidates, best first, at most [`KEPT`].
+pub type Placement<'c> = SmallVec<[Pick<'c>; KEPT]>;
 
-/// The policies of a router with their weights.
+/// A chosen candidate.
+#[derive(Debug, Clone, Copy)]
+pub struct Pick<'c> {
+    /// The candidate.
+    pub candidate: &'c Candidate,
+    /// Its place in the list that was asked about, from 0.
+    pub position: u32,
+    /// The weighted sum of its marks.
+    pub total: Score,
+}
+
+/// Why nobody was chosen although there were candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// A filter left nobody.
+    #[error("pods have all been filtered out by \"{by}\"")]
+    Filtered {
+        /// Name of the filter.
+        by: &'static str,
+    },
+}
+
+/// The policies of a router with their weights. A request is dispatched by the profile it was placed by.
+#[derive(Default)]
 pub struct Profile {
-    scorers: Vec<(Box<dyn Scorer>, i64)>,
+    filters: Vec<Arc<dyn Filter>>,
+    scorers: Vec<(Arc<dyn Scorer>, i64)>,
+    recorders: Vec<Arc<dyn Recorder>>,
 }
 
 thread_local! {
-    /// Marks of one decision; kept so that a decision over a thousand candidates allocates nothing.
-    static MARKS: RefCell<Marks> = RefCell::default();
+    /// Lists of one decision; kept so that a decision over a thousand candidates allocates little.
+    static LISTS: RefCell<Lists> = RefCell::default();
 }
 
 #[derive(Default)]
-struct Marks {
+struct Lists {
+    keep: Vec<bool>,
+    dropped: Vec<u32>,
     own: Vec<Score>,
     total: Vec<Score>,
 }
 
+/// Candidates that are still in, with their places in the list that was asked about.
+struct Field<'c> {
+    candidates: SmallVec<[&'c Candidate; 16]>,
+    positions: SmallVec<[u32; 16]>,
+}
+
 impl Profile {
-    /// A profile of these scorers and weights. Without any, placement is random.
-    pub fn new(scorers: Vec<(Box<dyn Scorer>, i64)>) -> Self {
-        Self { scorers }
+    /// A profile of these filters, in order, and these scorers and weights. Without scorers, placement is random.
+    pub fn new(
+        filters: Vec<Arc<dyn Filter>>,
+        scorers: Vec<(Arc<dyn Scorer>, i64)>,
+        recorders: Vec<Arc<dyn Recorder>>,
+    ) -> Self {
+        Self {
+            filters,
+            scorers,
+            recorders,
+        }
     }
 
-    /// The best candidates in order.
-    pub fn place(
+    /// The best candidates in order; none if there were none.
+    pub fn place<'c>(
         &self,
         request: &RequestFacts<'_>,
-        candidates: &[Candidate],
+        candidates: impl IntoIterator<Item = &'c Candidate>,
         rng: &mut Rng,
-    ) -> Placement {
-        MARKS.with_borrow_mut(|marks| {
-            marks.total.clear();
-            marks.total.resize(candidates.len(), Score::default());
-            for (scorer, weight) in &self.scorers {
-                marks.own.clear();
-                marks.own.resize(candidates.len(), Score::default());
-                scorer.score(request, candidates, &mut marks.own);
-                for (total, own) in marks.total.iter_mut().zip(&marks.own) {
-                    total.0 = total.0.saturating_add(own.0.saturating_mul(*weight));
-                }
+    ) -> Result<Placement<'c>, PlaceError> {
+        self.place_watched(request, candidates, rng, &mut ())
+    }
+
+    /// The same while `watch` looks on.
+    pub fn place_watched<'c>(
+        &self,
+        request: &RequestFacts<'_>,
+        candidates: impl IntoIterator<Item = &'c Candidate>,
+        rng: &mut Rng,
+        watch: &mut dyn Watch,
+    ) -> Result<Placement<'c>, PlaceError> {
+        let mut field = Field::new(candidates);
+        if field.candidates.is_empty() {
+            return Ok(Placement::new());
+        }
+        LISTS.with_borrow_mut(|lists| {
+            for filter in &self.filters {
+                field.pass(&**filter, request, lists, watch)?;
             }
-            best(&marks.total, rng)
+            lists.total.clear();
+            lists.total.resize(field.candidates.len(), Score::default());
+            for (scorer, weight) in &self.scorers {
+                field.add_marks(&**scorer, *weight, request, rng, lists, watch);
+            }
+            Ok(field.best(&lists.total, rng))
         })
+    }
+
+    /// Tells every recorder that the request goes to `endpoint` now.
+    pub fn dispatch(&self, request: &RequestFacts<'_>, endpoint: &Arc<Endpoint>) -> Dispatch {
+        let receipts = self
+            .recorders
+            .iter()
+            .filter_map(|recorder| recorder.dispatched(request, endpoint));
+        Dispatch::new(receipts.collect())
+    }
+
+    /// Frees what is remembered about endpoints that left the table. To be called now and then.
+    pub fn sweep(&self) {
+        for recorder in &self.recorders {
+            recorder.sweep();
+        }
+    }
+
+    /// What the plugins hold and did, for gauges and counters.
+    pub fn figures(&self, tell: &mut dyn FnMut(Figure<'_>)) {
+        for recorder in &self.recorders {
+            recorder.figures(tell);
+        }
+    }
+
+    /// Whether a plugin of this name takes part, as filter or as scorer.
+    pub fn uses(&self, name: &str) -> bool {
+        self.filters.iter().any(|filter| filter.name() == name)
+            || self.scorers.iter().any(|(scorer, _)| scorer.name() == name)
+    }
+}
+
+impl<'c> Field<'c> {
+    fn new(candidates: impl IntoIterator<Item = &'c Candidate>) -> Self {
+        let candidates: SmallVec<[&Candidate; 16]> = candidates.into_iter().collect();
+        let positions = (0_u32..).take(candidates.len()).collect();
+        Self {
+            candidates,
+            positions,
+        }
+    }
+
+    fn pass(
+        &mut self,
+        filter: &dyn Filter,
+        request: &RequestFacts<'_>,
+        lists: &mut Lists,
+        watch: &mut dyn Watch,
+    ) -> Result<(), PlaceError> {
+        let step = Step {
+            plugin: filter.name(),
+            kind: StepKind::Filter,
+        };
+        let Lists { keep, dropped, .. } = lists;
+        keep.clear();
+        keep.resize(self.candidates.len(), true);
+        watch.begins(step);
+        filter.filter(request, &self.candidates, keep);
+        dropped.clear();
+        let marked = self.positions.iter().zip(&*keep);
+        dropped.extend(marked.filter(|(_, keep)| !**keep).map(|(at, _)| *at));
+        watch.ended(step, Seen::Dropped(dropped));
+        if dropped.len() == self.candidates.len() {
+            return Err(PlaceError::Filtered { by: filter.name() });
+        }
+        if !dropped.is_empty() {
+            let mut marks = keep.iter();
+            self.candidates
+                .retain(|_| marks.next().copied().unwrap_or_default());
+            let mut marks = keep.iter();
+            self.positions
+                .retain(|_| marks.next().copied().unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn add_marks(
+        &self,
+        scorer: &dyn Scorer,
+        weight: i64,
+        request: &RequestFacts<'_>,
+        rng: &mut Rng,
+        lists: &mut Lists,
+        watch: &mut dyn Watch,
+    ) {
+        let step = Step {
+            plugin: scorer.name(),
+            kind: StepKind::Score,
+        };
+        let Lists { own, total, .. } = lists;
+        own.clear();
+        own.resize(self.candidates.len(), Score::default());
+        watch.begins(step);
+        scorer.score(request, &self.candidates, own, rng);
+        let seen = Seen::Marks {
+            positions: &self.positions,
+            marks: own,
+            weight,
+        };
+        watch.ended(step, seen);
+        for (total, own) in total.iter_mut().zip(&*own) {
+            total.0 = total.0.saturating_add(own.0.saturating_mul(weight));
+        }
+    }
+
+    /// The [`KEPT`] highest totals. Each candidate draws a tie-breaker, so that every order of equals is equally
+    /// likely.
+    fn best(&self, totals: &[Score], rng: &mut Rng) -> Placement<'c> {
+        let mut kept: SmallVec<[(Score, u32, u32); KEPT]> = SmallVec::new();
+        for (at, total) in (0_u32..).zip(totals) {
+            let full = kept.len() == KEPT;
+            let worst = kept.last().copied().filter(|_| full);
+            if worst.is_some_and(|(worst, _, _)| *total < worst) {
+                continue;
+            }
+            let draw = rng.u32(..);
+            // Among a thousand idle endpoints nearly every draw loses here.
+            if worst.is_some_and(|(worst, drawn, _)| (*total, draw) <= (worst, drawn)) {
+                continue;
+            }
+            let place = kept.partition_point(|other| (other.0, other.1) >= (*total, draw));
+            kept.truncate(KEPT - 1);
+            kept.insert(place, (*total, draw, at));
+        }
+        kept.into_iter()
+            .map(|(total, _, at)| Pick {
+                candidate: self.candidates[at as usize],
+                position: self.positions[at as usize],
+                total,
+            })
+            .collect()
     }
 }
 
 impl std::fmt::Debug for Profile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list()
-            .entries(
-                self.scorers
-                    .iter()
-                    .map(|(scorer, weight)| (scorer.name(), weight)),
-            )
-            .finish()
+        let filters: Vec<_> = self.filters.iter().map(|filter| filter.name()).collect();
+        let scorers: Vec<_> = self
+            .scorers
+            .iter()
+            .map(|(scorer, weight)| (scorer.name(), weight))
+            .collect();
+        f.debug_struct("Profile")
+            .field("filters", &filters)
+            .field("scorers", &scorers)
+            .finish_non_exhaustive()
     }
-}
-
-/// Positions of the [`KEPT`] highest totals. Each candidate draws a tie-breaker, so that every order of equals is
-/// equally likely.
-fn best(totals: &[Score], rng: &mut Rng) -> Placement {
-    let mut kept: SmallVec<[(Score, u32, u32); KEPT]> = SmallVec::new();
-    for (position, total) in (0_u32..).zip(totals) {
-        let full = kept.len() == KEPT;
-        let worst = kept.last().copied().filter(|_| full);
-        if worst.is_some_and(|(worst, _, _)| *total < worst) {
-            continue;
-        }
-        let draw = rng.u32(..);
-        // Among a thousand idle endpoints nearly every draw loses here.
-        if worst.is_some_and(|(worst, drawn, _)| (*total, draw) <= (worst, drawn)) {
-            continue;
-        }
-        let at = kept.partition_point(|other| (other.0, other.1) >= (*total, draw));
-        kept.truncate(KEPT - 1);
-        kept.insert(at, (*total, draw, position));
-    }
-    kept.into_iter().map(|(_, _, position)| position).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,162 @@
+//! The Prometheus text format, one line at a time.
+//!
+//! Lines are looked at as bytes and labels stay unread until somebody asks for one, since most lines of a page belong
+//! to histogram buckets that nobody wants.
+
+/// A line that says something.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Line<'a> {
+    /// `# TYPE family kind`.
+    Declaration {
+        /// The family.
+        family: &'a [u8],
+        /// What it is declared as.
+        kind: &'a [u8],
+    },
+    /// A sample. Only its name is read yet.
+    Sample(RawSample<'a>),
+}
+
+/// A sample of which only the name was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawSample<'a> {
+    /// Name of the series, suffix included.
+    pub name: &'a [u8],
+    rest: &'a [u8],
+}
+
+/// A sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample<'a> {
+    /// What tells it from others of its name.
+    pub labels: Labels<'a>,
+    /// Its value, possibly not finite.
+    pub value: f64,
+}
+
+/// The labels of a sample as they stand in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Labels<'a>(&'a [u8]);
+
+/// The lines of a page that are neither empty nor a remark, in order.
+pub fn lines(page: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    Lines { left: page }.filter_map(line)
+}
+
+struct Lines<'a> {
+    left: &'a [u8],
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.left.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', self.left);
+        let (line, left) = match end {
+            Some(end) => (&self.left[..end], &self.left[end + 1..]),
+            None => (self.left, &[][..]),
+        };
+        self.left = left;
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+}
+
+fn line(line: &[u8]) -> Option<Line<'_>> {
+    let line = line.trim_ascii_start();
+    if let Some(remark) = line.strip_prefix(b"#") {
+        let (word, rest) = word(remark)?;
+        let (family, rest) = word_if(word == b"TYPE", rest)?;
+        let (kind, _) = self::word(rest)?;
+        return Some(Line::Declaration { family, kind });
+    }
+    let end = line
+        .iter()
+        .position(|byte| matches!(byte, b'{' | b' ' | b'\t'))
+        .unwrap_or(line.len());
+    let (name, rest) = line.split_at(end);
+    (!name.is_empty()).then_some(Line::Sample(RawSample { name, rest }))
+}
+
+fn word_if(wanted: bool, text: &[u8]) -> Option<(&[u8], &[u8])> {
+    wanted.then(|| word(text)).flatten()
+}
+
+/// The first word and what follows it.
+fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let text = text.trim_ascii_start();
+    let end = text
+        .iter()
+        .position(u8::is_ascii_whitespace)
+        .unwrap_or(text.len());
+    (end > 0).then(|| text.split_at(end))
+}
+
+impl<'a> RawSample<'a> {
+    /// Reads labels and value; `None` if the line is not a sample. A time stamp or exemplar behind the value is
+    /// left alone.
+    pub fn read(self) -> Option<Sample<'a>> {
+        let rest = self.rest.trim_ascii_start();
+        let (labels, rest) = match rest.strip_prefix(b"{") {
+            Some(inside) => {
+                let end = closing(inside)?;
+                (Labels(&inside[..end]), &inside[end + 1..])
+            }
+            None => (Labels(&[]), rest),
+        };
+        let (value, _) = word(rest)?;
+        let value = std::str::from_utf8(value).ok()?.parse().ok()?;
+        Some(Sample { labels, value })
+    }
+}
+
+/// Where the brace that ends the labels stands.
+fn closing(labels: &[u8]) -> Option<usize> {
+    let mut quoted = false;
+    let mut at = 0;
+    loop {
+        match labels.get(at)? {
+            b'\\' if quoted => at += 1,
+            b'"' => quoted = !quoted,
+            b'}' if !quoted => return Some(at),
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+impl<'a> Labels<'a> {
+    /// The value of a label as it stands between its quotes, escapes included.
+    pub fn get(self, name: &str) -> Option<&'a [u8]> {
+        let mut left = self.0;
+        loop {
+            left = left.trim_ascii_start();
+            let equals = memchr::memchr(b'=', left)?;
+            let key = left[..equals].trim_ascii();
+            let value = left[equals + 1..].trim_ascii_start().strip_prefix(b"\"")?;
+            let end = end_of_quote(value)?;
+            if key == name.as_bytes() {
+                return Some(&value[..end]);
+            }
+            left = value[end + 1..].trim_ascii_start();
+            left = left.strip_prefix(b",").unwrap_or(left);
+        }
+    }
+}
+
+fn end_of_quote(value: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match value.get(at)? {
+            b'\\' => at += 1,
+            b'"' => return Some(at),
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;
