@@ -11,19 +11,25 @@
 //!
 //! # Where to go next
 //!
-//! [`access_log`] for the two line forms, [`metrics`] for the families, [`usage`] for reading token counts in passing.
+//! [`access_log`] for the two line forms, [`metrics`] for the families of requests, [`scheduling`]
+//! for those of plugins, [`figures`] for those of all other parts, [`usage`] for reading token counts in passing.
 
 pub mod access_log;
+pub mod figures;
 pub mod labels;
 pub mod log_sink;
 pub mod metrics;
 mod process_stats;
 pub mod record;
+pub mod scheduling;
+mod text;
 pub mod usage;
 
 pub use access_log::LogFormat;
+pub use figures::RouterFigures;
 pub use labels::{BackendKind, Destination};
 pub use log_sink::{LogOutput, LogSink};
 pub use metrics::Metrics;
 pub use record::{LogError, Record};
+pub use scheduling::{KvStage, SchedulingCell, SchedulingFigures, SchedulingMetrics};
 pub use usage::{Usage, UsageTap};

@@ -7,7 +7,7 @@ mod exposition;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::labels::Destination;
@@ -29,6 +29,7 @@ pub struct Metrics {
     models: RwLock<HashMap<Arc<str>, Arc<AtomicI64>>>,
     cells: RwLock<HashMap<CellKey, Arc<Cell>>>,
     log_dropped: AtomicU64,
+    ejections: AtomicU64,
 }
 
 /// What one cell is about. `None` = the request was never bound.
@@ -46,6 +47,37 @@ pub struct Cell {
     pub(crate) output_tokens: AtomicU64,
     pub(crate) upstream: AtomicI64,
     pub(crate) ends: RwLock<Vec<Arc<End>>>,
+    /// By [`Phase`], then by whether it went well. Most cells never have any.
+    pub(crate) phases: OnceLock<Box<[[Histogram; 2]; 2]>>,
+}
+
+/// A half of a request that two pods share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The prompt's KV cache is computed.
+    Prefill,
+    /// The answer is generated.
+    Decode,
+}
+
+/// Durations.
+#[derive(Debug, Default)]
+pub(crate) struct Histogram {
+    pub(crate) buckets: [AtomicU64; BOUNDS.len() + 1],
+    pub(crate) nanos: AtomicU64,
+}
+
+impl Histogram {
+    fn add(&self, elapsed: Duration) {
+        let seconds = elapsed.as_secs_f64();
+        let bucket = BOUNDS
+            .iter()
+            .position(|bound| seconds <= *bound)
+            .unwrap_or(BOUNDS.len());
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
 }
 
 /// Requests of a cell that ended alike.
@@ -53,8 +85,7 @@ pub struct Cell {
 pub(crate) struct End {
     pub(crate) status: u16,
     pub(crate) error_type: &'static str,
-    pub(crate) buckets: [AtomicU64; BOUNDS.len() + 1],
-    pub(crate) nanos: AtomicU64,
+    pub(crate) durations: Histogram,
 }
 
 /// Raises a gauge while it lives.
@@ -131,6 +162,11 @@ impl Metrics {
         Arc::clone(cells.entry(key).or_default())
     }
 
+    /// An endpoint was ejected for failing.
+    pub fn count_ejection(&self) {
+        self.ejections.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Sets how many access-log lines were lost so far.
     pub fn set_log_dropped(&self, lines: u64) {
         self.log_dropped.store(lines, Ordering::Relaxed);
@@ -167,18 +203,17 @@ impl Cell {
             SUCCESS
         };
         let end = self.end(record.status, error_type.unwrap_or(failed));
-        let seconds = elapsed.as_secs_f64();
-        let bucket = BOUNDS
-            .iter()
-            .position(|bound| seconds <= *bound)
-            .unwrap_or(BOUNDS.len());
-        end.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        end.nanos.fetch_add(nanos, Ordering::Relaxed);
+        end.durations.add(elapsed);
         self.input_tokens
             .fetch_add(record.input_tokens, Ordering::Relaxed);
         self.output_tokens
             .fetch_add(record.output_tokens(), Ordering::Relaxed);
+    }
+
+    /// Counts one half of an attempt that a pair of pods shared.
+    pub fn finish_phase(&self, phase: Phase, went_well: bool, elapsed: Duration) {
+        let phases = self.phases.get_or_init(Box::default);
+        phases[phase as usize][usize::from(went_well)].add(elapsed);
     }
 
     fn end(&self, status: u16, error_type: &'static str) -> Arc<End> {
@@ -193,8 +228,7 @@ impl Cell {
         let end = Arc::new(End {
             status,
             error_type,
-            buckets: Default::default(),
-            nanos: AtomicU64::new(0),
+            durations: Histogram::default(),
         });
         ends.push(Arc::clone(&end));
         end

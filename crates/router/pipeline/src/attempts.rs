@@ -1,11 +1,12 @@
 //! Which candidate is tried next, and when to stop.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use fastrand::Rng;
 use http::StatusCode;
-use kthena_router_scheduler::{Candidate, InFlight};
-use kthena_router_view::Attempts as RetryPolicy;
+use kthena_router_scheduler::Candidate;
+use kthena_router_view::{ExtraAttempt, ServerView};
 use smallvec::SmallVec;
 
 use crate::error::{ErrorStyle, RouteError};
@@ -16,6 +17,9 @@ pub enum UpstreamFault {
     /// No connection could be made.
     #[error("the connection was refused or failed")]
     Connect,
+    /// The process has no descriptor left, which says nothing about the engine.
+    #[error("no descriptor is left for a connection")]
+    NoDescriptor,
     /// The connection broke before the head of an answer was complete.
     #[error("the connection was closed before an answer")]
     Closed,
@@ -25,6 +29,9 @@ pub enum UpstreamFault {
     /// What was answered is no HTTP.
     #[error("the answer is not valid HTTP")]
     Malformed,
+    /// The prefill half answered with success, but not with what the decode half needs.
+    #[error("the prefill answer is not a JSON object")]
+    BadPrefill,
 }
 
 /// What to do with the result of an attempt.
@@ -38,64 +45,100 @@ pub enum Verdict {
     Replace,
 }
 
+/// Whom one attempt is made with.
+pub trait Slot: Clone {
+    /// Some pod of it has left the table since it was chosen.
+    fn is_leaving(&self) -> bool;
+}
+
+/// A prefill pod and the decode pod it works for.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// Computes the prompt's KV cache.
+    pub prefill: Candidate,
+    /// Generates the answer.
+    pub decode: Candidate,
+}
+
 /// The candidates of a request that were not tried yet, best first.
 #[derive(Debug)]
-pub struct AttemptPlan {
-    candidates: SmallVec<[Candidate; 5]>,
+pub struct AttemptPlan<S> {
+    slots: SmallVec<[S; 5]>,
+    /// Position of the next one.
+    next: usize,
     made: usize,
+    /// How many attempts there may be.
     limit: usize,
-    interval: Duration,
+    server: Arc<ServerView>,
+    /// The attempt before failed in a way that another one may follow.
+    goes_on: bool,
+    /// Charged to the server's budget for the current attempt.
+    extra: Option<ExtraAttempt>,
     last_fault: Option<UpstreamFault>,
 }
 
-/// One candidate that is being tried. The endpoint counts the request while this lives.
+/// One candidate that is being tried.
 #[derive(Debug)]
-pub struct Attempt {
-    /// Counts the request and names the endpoint.
-    pub guard: InFlight,
-    /// Where the engine listens.
-    pub address: SocketAddr,
+pub struct Attempt<S> {
+    /// With whom.
+    pub slot: S,
     /// How long to wait before dispatch.
     pub wait: Duration,
 }
 
-impl AttemptPlan {
-    /// A plan over `candidates`, each of which is tried at most once.
-    pub fn new(candidates: SmallVec<[Candidate; 5]>, policy: Option<RetryPolicy>) -> Self {
-        let allowed = policy.map_or(usize::MAX, |policy| 1 + policy.retries as usize);
-        let limit = allowed.min(candidates.len());
-        let interval = policy.map_or(Duration::ZERO, |policy| policy.interval);
+impl Slot for Candidate {
+    fn is_leaving(&self) -> bool {
+        self.endpoint.is_retired()
+    }
+}
+
+impl Slot for Pair {
+    fn is_leaving(&self) -> bool {
+        self.prefill.is_leaving() || self.decode.is_leaving()
+    }
+}
+
+impl<S: Slot> AttemptPlan<S> {
+    /// A plan over `slots` of `server`, each of which is tried at most once.
+    pub fn new(slots: SmallVec<[S; 5]>, server: Arc<ServerView>) -> Self {
+        let allowed = server
+            .attempts
+            .map_or(usize::MAX, |policy| 1 + policy.retries as usize);
         Self {
-            candidates,
+            limit: allowed.min(slots.len()),
+            slots,
+            next: 0,
             made: 0,
-            limit,
-            interval,
+            server,
+            goes_on: true,
+            extra: None,
             last_fault: None,
         }
     }
 
-    /// The next candidate, counted from now on.
-    pub fn begin(&mut self) -> Option<Attempt> {
-        if !self.has_more() {
+    /// The next candidate, if the last attempt's failure allows one.
+    pub fn begin(&mut self, rng: &mut Rng) -> Option<Attempt<S>> {
+        if !std::mem::take(&mut self.goes_on) || !self.has_more() {
             return None;
         }
-        let candidate = &self.candidates[self.made];
+        // A pod that is leaving is only tried if nobody else is left.
+        let staying = |slot: &S| !slot.is_leaving();
+        let rest = &self.slots[self.next..];
+        let skipped = rest.iter().position(staying).unwrap_or(0);
+        let slot = rest[skipped].clone();
+        self.next += skipped + 1;
         let wait = if self.made == 0 {
             Duration::ZERO
         } else {
-            self.interval
+            self.interval(rng)
         };
         self.made += 1;
-        Some(Attempt {
-            guard: candidate.endpoint.begin(),
-            address: candidate.address,
-            wait,
-        })
+        Some(Attempt { slot, wait })
     }
 
     /// All candidates, those that were tried included, best first.
-    pub fn candidates(&self) -> &[Candidate] {
-        &self.candidates
+    pub fn slots(&self) -> &[S] {
+        &self.slots
     }
 
     /// Attempts so far.
@@ -103,14 +146,11 @@ impl AttemptPlan {
         self.made
     }
 
-    fn has_more(&self) -> bool {
-        self.made < self.limit
-    }
-
     /// Judges the status of an answer whose head is complete while nothing has reached the client.
-    pub fn judge(&self, status: StatusCode, style: ErrorStyle) -> Verdict {
+    pub fn judge(&mut self, status: StatusCode, style: ErrorStyle) -> Verdict {
         let elsewhere = matches!(status.as_u16(), 429 | 502 | 503 | 504);
-        if elsewhere && self.has_more() {
+        if elsewhere && self.has_more() && self.charge() {
+            self.goes_on = true;
             Verdict::TryNext
         } else if status.is_server_error() && style == ErrorStyle::Legacy {
             Verdict::Replace
@@ -122,12 +162,70 @@ impl AttemptPlan {
     /// Notes that the attempt brought no answer.
     pub fn note_fault(&mut self, fault: UpstreamFault) {
         self.last_fault = Some(fault);
+        // A pod that nothing reached got no work, and one that just died must not take the requests it held with it.
+        // But a request that kills one pod after the other must not do so for free.
+        let free = match fault {
+            UpstreamFault::Connect | UpstreamFault::NoDescriptor => true,
+            UpstreamFault::Closed => self.made == 1,
+            UpstreamFault::Timeout | UpstreamFault::Malformed | UpstreamFault::BadPrefill => false,
+        };
+        self.goes_on = self.has_more() && (free || self.charge());
     }
 
+    /// The fault of the last attempt that brought no answer ran into the time limit.
+    pub fn timed_out(&self) -> bool {
+        self.last_fault == Some(UpstreamFault::Timeout)
+    }
+
+    /// No attempt could be made for want of descriptors.
+    pub fn is_starved(&self) -> bool {
+        self.last_fault == Some(UpstreamFault::NoDescriptor)
+    }
+
+    fn has_more(&self) -> bool {
+        self.made < self.limit && self.next < self.slots.len()
+    }
+
+    /// Takes an attempt out of the server's budget.
+    fn charge(&mut self) -> bool {
+        self.extra = None;
+        self.extra = self.server.budget.begin(self.server.in_flight());
+        self.extra.is_some()
+    }
+
+    /// The configured interval, give or take a half, so that those who failed together do not return together.
+    fn interval(&self, rng: &mut Rng) -> Duration {
+        let interval = self
+            .server
+            .attempts
+            .map_or(Duration::ZERO, |policy| policy.interval);
+        if interval.is_zero() {
+            return interval;
+        }
+        interval.mul_f64(0.5 + rng.f64())
+    }
+}
+
+impl AttemptPlan<Candidate> {
     /// What the client is told when no candidate is left.
     pub fn exhausted(&self) -> RouteError {
+        if self.is_starved() {
+            return RouteError::Overloaded;
+        }
         RouteError::AllFailed {
-            timed_out: self.last_fault == Some(UpstreamFault::Timeout),
+            timed_out: self.timed_out(),
+        }
+    }
+}
+
+impl AttemptPlan<Pair> {
+    /// What the client is told when no pair is left.
+    pub fn exhausted(&self) -> RouteError {
+        if self.is_starved() {
+            return RouteError::Overloaded;
+        }
+        RouteError::PairsFailed {
+            timed_out: self.timed_out(),
         }
     }
 }

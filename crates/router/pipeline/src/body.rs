@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use kthena_router_connectors::Member;
 use smallvec::SmallVec;
 
 use crate::error::RouteError;
@@ -17,6 +18,8 @@ pub struct BodyFacts {
     pub stream: bool,
     /// The prompt; `None` if there is none or it cannot be read.
     pub prompt: Option<PromptFacts>,
+    /// Decoded value of `user`, if it is a text.
+    pub user: Option<String>,
     pub(crate) spans: Spans,
 }
 
@@ -30,6 +33,26 @@ pub(crate) struct Spans {
     pub(crate) stream_options: Option<StreamOptions>,
     /// Value of a top-level `include_usage`.
     pub(crate) include_usage: Option<Range<usize>>,
+    /// Members that a connector may change, in order, each as often as it occurs.
+    pub(crate) members: SmallVec<[MemberSpan; 6]>,
+    /// How many top-level members there are.
+    pub(crate) count: usize,
+}
+
+/// One occurrence of a top-level member and what stands around it.
+#[derive(Debug, Clone)]
+pub(crate) struct MemberSpan {
+    pub(crate) member: Member,
+    /// Position among all top-level members, from 0.
+    pub(crate) ordinal: usize,
+    /// End of the member before it, or just after the opening brace.
+    pub(crate) before: usize,
+    /// The opening quote of its name.
+    pub(crate) start: usize,
+    pub(crate) value: Range<usize>,
+    pub(crate) is_null: bool,
+    /// The opening quote of the next member's name; the end of the value if it is the last.
+    pub(crate) next: usize,
 }
 
 #[derive(Debug)]
@@ -53,8 +76,11 @@ pub(crate) enum OptionsShape {
 struct Found {
     model: Option<String>,
     stream: bool,
+    user: Option<String>,
     parts: Parts,
     spans: Spans,
+    /// Where the last member ended.
+    end: usize,
 }
 
 impl BodyFacts {
@@ -80,8 +106,24 @@ impl BodyFacts {
             model,
             stream: found.stream,
             prompt: found.parts.resolve(),
+            user: found.user,
             spans: found.spans,
         })
+    }
+
+    /// Tokens the client allows for the answer, if `body` says; 0 = not said.
+    pub fn max_output_tokens(&self, body: &[u8]) -> u64 {
+        let value = |member| {
+            let all = self.spans.members.iter();
+            let last = all.rev().find(|span| span.member == member)?;
+            std::str::from_utf8(&body[last.value.clone()])
+                .ok()?
+                .parse()
+                .ok()
+        };
+        value(Member::MaxCompletionTokens)
+            .or_else(|| value(Member::MaxTokens))
+            .unwrap_or(0)
     }
 
     /// The prompt, or why the request cannot be served.
@@ -109,7 +151,53 @@ impl Found {
         scanner: &mut Scanner<'_>,
         name: crate::json::Text,
     ) -> Result<(), JsonFault> {
-        match &*scanner.decode(name) {
+        let (start, before) = (name.start - 1, self.end.max(self.spans.inside));
+        let ordinal = self.spans.count;
+        self.spans.count += 1;
+        let last = self.spans.members.last_mut();
+        if let Some(last) = last.filter(|last| last.ordinal + 1 == ordinal) {
+            last.next = start;
+        }
+        let name = scanner.decode(name);
+        if let Some(member) = changeable(&name) {
+            let (kind, value) = self.changeable(scanner, member)?;
+            self.spans.members.push(MemberSpan {
+                member,
+                ordinal,
+                before,
+                start,
+                is_null: kind == Kind::Null,
+                next: value.end,
+                value,
+            });
+        } else {
+            self.other(scanner, &name)?;
+        }
+        self.end = scanner.position();
+        Ok(())
+    }
+
+    /// A member that a connector may change.
+    fn changeable(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        member: Member,
+    ) -> Result<(Kind, Range<usize>), JsonFault> {
+        if member == Member::StreamOptions {
+            let options = stream_options(scanner)?;
+            let value = options.value.clone();
+            self.spans.stream_options = Some(options);
+            return Ok((Kind::Object, value));
+        }
+        let (kind, value) = scanner.value()?;
+        if member == Member::Stream {
+            self.stream = kind == Kind::True;
+        }
+        Ok((kind, value))
+    }
+
+    fn other(&mut self, scanner: &mut Scanner<'_>, name: &str) -> Result<(), JsonFault> {
+        match name {
             "model" => {
                 let (kind, span) = scanner.value()?;
                 self.spans.model.push(span);
@@ -118,8 +206,12 @@ impl Found {
                     _ => None,
                 };
             }
-            "stream" => self.stream = scanner.value()?.0 == Kind::True,
-            "stream_options" => self.spans.stream_options = Some(stream_options(scanner)?),
+            "user" => {
+                self.user = match scanner.value()?.0 {
+                    Kind::Text(text) => Some(scanner.decode(text).into_owned()),
+                    _ => None,
+                };
+            }
             "include_usage" => self.spans.include_usage = Some(scanner.value()?.1),
             "prompt" => self.parts.prompt = prompt::prompt(scanner)?,
             "messages" => self.parts.messages = prompt::messages(scanner)?,
@@ -132,6 +224,11 @@ impl Found {
         }
         Ok(())
     }
+}
+
+/// The member of this name, if a connector may change it.
+fn changeable(name: &str) -> Option<Member> {
+    Member::ALL.into_iter().find(|member| member.name() == name)
 }
 
 fn stream_options(scanner: &mut Scanner<'_>) -> Result<StreamOptions, JsonFault> {

@@ -1,6 +1,7 @@
 //! Why a request was not served, and the one table of what follows from it.
 
 use http::StatusCode;
+use kthena_router_scheduler::PlaceError;
 
 use crate::json::JsonFault;
 
@@ -40,15 +41,54 @@ pub enum RouteError {
     /// The model server has ready pods, but none that decodes.
     #[error("can't schedule to target pod: no decode pod found")]
     NoDecodePod,
+    /// There are decode pods, but none has a prefill pod to work with.
+    #[error("can't schedule to target pod: no valid prefill-decode pod pairs found")]
+    NoPair,
+    /// There are ready pods, but filters left none.
+    #[error("can't schedule to target pod: {0}")]
+    Filtered(#[from] PlaceError),
     /// No candidate gave an answer.
     #[error("request to all pods failed")]
     AllFailed {
         /// The last of them ran into the time limit.
         timed_out: bool,
     },
+    /// No pair of a prefill and a decode pod gave an answer.
+    #[error("all prefill/decode attempts failed")]
+    PairsFailed {
+        /// The last of them ran into the time limit.
+        timed_out: bool,
+    },
     /// The client went away before it was answered.
     #[error("the client closed the connection")]
     ClientGone,
+    /// The body stopped arriving.
+    #[error("the request body did not arrive in time")]
+    BodyTimedOut,
+    /// The machine has no descriptor left for a connection to an engine.
+    #[error("the router has too many connections")]
+    Overloaded,
+    /// The router serves its last requests and takes no more.
+    #[error("the router is shutting down")]
+    Draining,
+    /// Serving the request panicked.
+    #[error("request processing failed")]
+    Panicked,
+    /// The wait in the model's queue was longer than allowed.
+    #[error("Request processing timed out in queue")]
+    QueueTimedOut,
+    /// The model's queue was closed while the request waited in it.
+    #[error("Client disconnected while waiting in queue")]
+    QueueLeft,
+    /// As many requests wait for the model as may.
+    #[error("failed to enqueue request: too many requests wait for the model")]
+    QueueFull {
+        /// When one more may find room, in seconds.
+        retry_after: u32,
+    },
+    /// The queue takes no requests.
+    #[error("failed to enqueue request: {0}")]
+    QueueRefused(&'static str),
     /// The router has not yet read its objects.
     #[error("the router is starting")]
     NotReady,
@@ -113,7 +153,7 @@ impl RouteError {
                 .counted("pod_discovery")
                 .code("no_endpoint")
                 .retry(1),
-            Self::NoDecodePod => row(503, 400)
+            Self::NoDecodePod | Self::NoPair | Self::Filtered(_) => row(503, 400)
                 .counted("request_failed")
                 .log("scheduling")
                 .code("no_endpoint")
@@ -124,8 +164,29 @@ impl RouteError {
             Self::AllFailed { timed_out: true } => {
                 row(504, 503).counted("proxy").code("upstream_timeout")
             }
+            Self::PairsFailed { timed_out: false } => row(502, 500)
+                .counted("request_failed")
+                .log("proxy")
+                .code("upstream_failed"),
+            Self::PairsFailed { timed_out: true } => row(504, 500)
+                .counted("request_failed")
+                .log("proxy")
+                .code("upstream_timeout"),
             Self::ClientGone => row(CLIENT_CLOSED, CLIENT_CLOSED).counted("client_closed"),
-            Self::NotReady => row(503, 503)
+            Self::BodyTimedOut => row(408, 408).log("request_parsing"),
+            Self::Overloaded => row(503, 503).counted("proxy").code("overloaded").retry(1),
+            Self::Panicked => row(500, 500).counted("request_failed").log("panic"),
+            Self::QueueTimedOut => row(504, 504).counted("scheduling").code("queue_timeout"),
+            Self::QueueLeft => row(503, 503).counted("scheduling").code("queue_closed"),
+            Self::QueueFull { retry_after } => row(429, 500)
+                .counted("scheduling")
+                .code("queue_full")
+                .retry(*retry_after),
+            Self::QueueRefused(_) => row(503, 500)
+                .counted("scheduling")
+                .code("queue_closed")
+                .retry(1),
+            Self::Draining | Self::NotReady => row(503, 503)
                 .log("request_parsing")
                 .code("not_ready")
                 .retry(1),

@@ -97,6 +97,15 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// A walk that begins at `at`, where a value stands that was walked over before.
+    pub(crate) fn starting(bytes: &'a [u8], at: usize) -> Self {
+        Self {
+            bytes,
+            at,
+            depth: 0,
+        }
+    }
+
     pub(crate) fn position(&self) -> usize {
         self.at
     }

@@ -7,12 +7,13 @@ pub struct ApiPath(&'static str);
 const OTHER: &str = "other";
 const CHAT: &str = "/v1/chat/completions";
 const COMPLETIONS: &str = "/v1/completions";
+const RESPONSES: &str = "/v1/responses";
 
 const KNOWN: [&str; 15] = [
     CHAT,
     COMPLETIONS,
     "/v1/embeddings",
-    "/v1/responses",
+    RESPONSES,
     "/v1/messages",
     "/v1/models",
     "/v1/rerank",
@@ -41,6 +42,11 @@ impl ApiPath {
     /// Value of the metric label `path`: bounded, whatever clients send.
     pub fn label(self) -> &'static str {
         self.0
+    }
+
+    /// Whether it is the Responses API.
+    pub(crate) fn is_responses(self) -> bool {
+        self.0 == RESPONSES
     }
 
     /// Whether requests may carry `stream_options` and `include_usage`.

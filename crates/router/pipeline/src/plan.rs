@@ -1,19 +1,23 @@
-//! From a request's facts to where it goes: route, server, candidates, body edits.
+//! From a request's facts to where it goes: route, server, pods or pairs of pods.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use kthena_router_observability::{BackendKind, Destination};
+use kthena_api::model_route::SessionSticky;
+use kthena_router_connectors::Connector;
+use kthena_router_health::HealthPolicy;
+use kthena_router_observability::{BackendKind, Destination, SchedulingCell};
 use kthena_router_routing::{HeaderSource, RouteFacts, Target};
-use kthena_router_scheduler::{Profile, RequestFacts};
-use kthena_router_view::{Members, ServerView, Snapshot};
+use kthena_router_scheduler::{Candidate, Profile};
+use kthena_router_view::{ServerView, Snapshot};
 
-use crate::attempts::AttemptPlan;
+use crate::attempts::{AttemptPlan, Pair};
 use crate::body::BodyFacts;
-use crate::edits::Edits;
 use crate::error::RouteError;
+use crate::job::{Job, Prior};
 use crate::path::ApiPath;
+use crate::placing::Placing;
 
 /// What is known of a request before its body.
 #[derive(Clone, Copy)]
@@ -31,14 +35,40 @@ pub struct Request<'a> {
 pub struct Plan {
     /// What was matched.
     pub destination: Destination,
-    /// What changes in the body.
-    pub edits: Edits,
-    /// Whom to try in which order.
-    pub attempts: AttemptPlan,
-    /// How many pods there were to choose from.
-    pub considered: usize,
-    /// Limit from dial to response headers, per attempt.
-    pub timeout: Option<Duration>,
+    /// What is asked.
+    pub job: Job,
+    /// Who may answer.
+    pub way: Way,
+    /// The server all of them belong to.
+    pub server: Arc<ServerView>,
+}
+
+/// Who may answer a request, in order of preference.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and a box would cost each request an allocation"
+)]
+pub enum Way {
+    /// One pod does all of it.
+    Whole(AttemptPlan<Candidate>),
+    /// A prefill pod and a decode pod share it.
+    Pair(Connector, Box<AttemptPlan<Pair>>),
+}
+
+/// What a placement is made with.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// The policies.
+    pub profile: &'a Profile,
+    /// Who is trusted.
+    pub health: &'a HealthPolicy,
+    /// The time.
+    pub now: Instant,
+    /// The same on the clock that policies use.
+    pub since_start: Duration,
+    /// Where the time and the finds of policies are counted; `None` = nowhere.
+    pub plugins: Option<&'a SchedulingCell>,
 }
 
 /// Which rule of its route a request met.
@@ -59,9 +89,12 @@ pub struct Matched<'s> {
     pub backend: Arc<str>,
     /// The rule that drew the target.
     pub rule: MatchedRule<'s>,
+    /// How the route tells sessions apart, if they stay on their pods.
+    pub sticky: Option<&'s SessionSticky>,
     /// The model name is an adapter.
     adapter: bool,
     kind: MatchedKind,
+    prior: Prior,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -99,20 +132,40 @@ pub fn select<'s>(
             position: selection.rule,
             name: selection.route.rules()[selection.rule].name(),
         },
+        sticky: selection.route.sticky(),
         adapter: selection.adapter,
         kind,
+        prior: Prior::default(),
     })
 }
 
 impl Matched<'_> {
-    /// Chooses pods and body edits.
+    /// The server it chose, if there is one.
+    pub fn server<'v>(&self, snapshot: &'v Snapshot) -> Option<&'v Arc<ServerView>> {
+        match self.kind {
+            MatchedKind::Server => snapshot.server(&self.backend),
+            MatchedKind::Provider => None,
+        }
+    }
+
+    /// Whether the client's model is an adapter.
+    pub fn is_adapter(&self) -> bool {
+        self.adapter
+    }
+
+    /// The same, placed with what was found out about the prompt.
+    #[must_use]
+    pub fn knowing(self, prior: Prior) -> Self {
+        Self { prior, ..self }
+    }
+
+    /// Chooses pods or pairs of pods.
     pub fn plan(
         self,
         request: &Request<'_>,
-        body: &BodyFacts,
+        facts: BodyFacts,
         snapshot: &Snapshot,
-        profile: &Profile,
-        rng: &mut Rng,
+        placing: &mut Placing<'_>,
     ) -> Result<Plan, RouteError> {
         if matches!(self.kind, MatchedKind::Provider) {
             return Err(RouteError::NoProvider(self.backend.to_string()));
@@ -120,52 +173,29 @@ impl Matched<'_> {
         let server = snapshot
             .server(&self.backend)
             .ok_or_else(|| RouteError::NoServer(self.backend.to_string()))?;
-        let candidates = usable(server)?;
-        let prompt_tokens = body.prompt.map_or(0, crate::prompt::PromptFacts::tokens);
-        let facts = RequestFacts {
-            model: &body.model,
-            prompt_tokens,
-        };
-        let placement = profile.place(&facts, candidates, rng);
-        let chosen = placement
-            .iter()
-            .map(|position| candidates[*position as usize].clone())
-            .collect();
-
-        let rewritten = server.model.as_ref().filter(|_| !self.adapter);
-        let edits = Edits::for_engine(body, request.api, rewritten.map(AsRef::as_ref));
-        let upstream_model = match rewritten {
+        let own_name = server.model.as_ref().filter(|_| !self.adapter);
+        let upstream_model = match own_name {
             Some(model) => Arc::clone(model),
             None => snapshot
                 .routes
-                .known(&body.model)
+                .known(&facts.model)
                 .cloned()
-                .unwrap_or_else(|| body.model.as_str().into()),
+                .unwrap_or_else(|| facts.model.as_str().into()),
         };
+        let mut job = Job::new(facts, request.api, own_name.cloned(), self.adapter);
+        job.prior = self.prior;
+        let way = placing.way(&job, server)?;
         let destination = Destination {
             route: self.route,
             kind: BackendKind::ModelServer,
             backend: self.backend,
             upstream_model,
         };
-        let attempts = AttemptPlan::new(chosen, server.attempts);
         Ok(Plan {
             destination,
-            edits,
-            attempts,
-            considered: candidates.len(),
-            timeout: server.timeout,
+            job,
+            way,
+            server: Arc::clone(server),
         })
-    }
-}
-
-fn usable(server: &ServerView) -> Result<&[kthena_router_scheduler::Candidate], RouteError> {
-    let candidates = server.candidates();
-    if !candidates.is_empty() {
-        return Ok(candidates);
-    }
-    match server.members {
-        Members::Disaggregated { .. } if server.size() > 0 => Err(RouteError::NoDecodePod),
-        _ => Err(RouteError::NoPods(server.key.to_string())),
     }
 }

@@ -4,14 +4,27 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use kthena_router_filters::settings::QueueConfig;
+use kthena_router_filters::sticky::StickyLimits;
+use kthena_router_health::HealthConfig;
 use kthena_router_observability::{LogFormat, LogOutput};
 use kthena_router_pipeline::ErrorStyle;
+use kthena_router_sharing::SharingConfig;
+
+use crate::kv::KvConfig;
+use crate::profile_reload::SchedulingConfig;
+use crate::scrape::ScrapeConfig;
+use crate::tls::TlsFiles;
 
 /// Settings of a router, resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RouterConfig {
     /// The inference listener. The unspecified IPv6 address takes IPv4 connections too.
     pub listen: SocketAddr,
+    /// What the inference listener proves itself with; `None` = it serves without TLS.
+    pub tls: Option<TlsFiles>,
+    /// The debug listener, if any. It answers whoever reaches it, so it belongs on the loopback interface.
+    pub debug_listen: Option<SocketAddr>,
     /// The metrics listener, if any.
     pub metrics_listen: Option<SocketAddr>,
     /// Serve `/metrics` on the inference listener as well.
@@ -22,6 +35,20 @@ pub struct RouterConfig {
     pub error_style: ErrorStyle,
     /// Tell requests that carry `x-kthena-explain: 1` in an answer's header of that name where they went and why.
     pub explain: bool,
+    /// When an endpoint is ejected, and how it comes back.
+    pub health: HealthConfig,
+    /// How requests wait for their turn.
+    pub queue: QueueConfig,
+    /// Where counts and consumption are shared with other routers; `None` = each router is by itself.
+    pub sharing: Option<SharingConfig>,
+    /// How many sessions may be bound to pods.
+    pub sticky: StickyLimits,
+    /// How requests are placed.
+    pub scheduling: SchedulingConfig,
+    /// How engines are asked for their state; `None` = they are not.
+    pub scrape: Option<ScrapeConfig>,
+    /// How it is found out what engines hold in their caches; `None` = it is not.
+    pub kv: Option<KvConfig>,
     /// Form and place of the access log; `None` = off.
     pub access_log: Option<(LogFormat, LogOutput)>,
     /// From the signal to the end of the last connection; includes the lame duck.
@@ -51,11 +78,20 @@ impl Default for RouterConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8080)),
+            tls: None,
+            debug_listen: None,
             metrics_listen: Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9090))),
             expose_metrics: false,
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             error_style: ErrorStyle::OpenAi,
             explain: false,
+            health: HealthConfig::default(),
+            queue: QueueConfig::off(),
+            sharing: None,
+            sticky: StickyLimits::default(),
+            scheduling: SchedulingConfig::default(),
+            scrape: None,
+            kv: None,
             access_log: Some((LogFormat::Text, LogOutput::Stdout)),
             drain_timeout: Duration::from_mins(5),
             lame_duck: Duration::from_secs(5),

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::tls::TlsError;
+
 /// Why a router cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
@@ -15,10 +17,16 @@ pub enum ProxyError {
         #[source]
         source: io::Error,
     },
+    /// Certificate or key of a listener cannot be used.
+    #[error("cannot serve TLS")]
+    Tls(#[from] TlsError),
     /// The access log's file cannot be opened.
     #[error("cannot open the access log")]
     AccessLog(#[source] io::Error),
     /// A thread or its event loop cannot be made.
     #[error("cannot start a worker thread")]
     Worker(#[source] io::Error),
+    /// The address of Redis makes no sense.
+    #[error("the address of Redis is faulty")]
+    Redis(#[source] redis::RedisError),
 }

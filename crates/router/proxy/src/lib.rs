@@ -17,23 +17,48 @@
 //! [`Router`] for the life of the whole; `connection` for a request, `relay` for an answer's body, `upstream` for
 //! the engines' side.
 
+mod admin;
+mod background;
 mod config;
 mod connection;
+mod descriptors;
 mod error;
+mod fetch;
+mod figures;
 mod http1;
+mod http2;
+mod kv;
 mod listener;
+mod profile_reload;
+mod queueing;
 mod relay;
 mod router;
+mod scrape;
 mod scratch;
 mod shared;
+mod sharing;
+mod tls;
+mod tokens;
+mod transport;
 mod upstream;
 mod watch;
 mod watchdog;
 mod worker;
 
 pub use config::{Limits, RouterConfig};
+pub use descriptors::raise_limit as raise_descriptor_limit;
 pub use error::ProxyError;
+pub use kthena_kv_events::redis::RedisAddress;
+pub use kthena_router_filters::settings::QueueConfig;
 pub use kthena_router_observability::{LogFormat as AccessLogFormat, LogOutput as AccessLogOutput};
 pub use kthena_router_pipeline::ErrorStyle;
+pub use kthena_router_plugins::config::ScorerName;
+pub use kthena_router_plugins::{ConfigError as SchedulerConfigError, SchedulerConfig};
+pub use kthena_router_sharing::{RedisConfig, SharingConfig};
 pub use kthena_router_view::{PodFacts, Snapshot, View};
+pub use kv::{KvConfig, KvSource};
+pub use profile_reload::{SchedulingConfig, SchedulingFile};
 pub use router::{Publisher, Router};
+pub use scrape::ScrapeConfig;
+pub use tls::{TlsError, TlsFiles};
+pub use tokens::TokensConfig;

@@ -1,21 +1,26 @@
 //! The life of a router: bind, serve, drain.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use kthena_router_scheduler::Profile;
 use kthena_router_view::Snapshot;
 use kube::Client;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::background::Background;
 use crate::config::RouterConfig;
-use crate::connection::Service;
+use crate::connection::{Refusal, Service};
 use crate::error::ProxyError;
-use crate::listener::Listener;
+use crate::listener::{Listener, Room};
 use crate::shared::Shared;
+use crate::tls::Tls;
 use crate::watch;
-use crate::worker::WorkerThread;
+use crate::worker::{Arrival, WorkerThread};
 
 /// How often the last connections are looked for.
 const CLOSING_TICK: Duration = Duration::from_millis(20);
@@ -26,6 +31,8 @@ pub struct Router {
     config: RouterConfig,
     inference: Listener,
     metrics: Option<Listener>,
+    debug: Option<Listener>,
+    tls: Option<Tls>,
 }
 
 /// Gives a router its view of the world when no API server does: for tests, benchmarks and simulations.
@@ -35,8 +42,13 @@ pub struct Publisher(Arc<Shared>);
 impl Publisher {
     /// Requests that begin from now on see `snapshot`. The first one makes the router ready.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
-        self.0.snapshot.store(snapshot);
+        self.0.publish(snapshot);
         self.0.set_synced();
+    }
+
+    /// Requests that are placed from now on are placed by `profile`.
+    pub fn place_by(&self, profile: Profile) {
+        self.0.schedulers.place_by(profile);
     }
 }
 
@@ -49,11 +61,15 @@ impl Router {
     pub async fn bind(config: RouterConfig) -> Result<Self, ProxyError> {
         let inference = Listener::bind(config.listen)?;
         let metrics = config.metrics_listen.map(Listener::bind).transpose()?;
+        let debug = config.debug_listen.map(Listener::bind).transpose()?;
+        let tls = config.tls.clone().map(Tls::load).transpose()?;
         Ok(Self {
             shared: Shared::new(&config)?,
             config,
             inference,
             metrics,
+            debug,
+            tls,
         })
     }
 
@@ -65,6 +81,11 @@ impl Router {
     /// Where metrics are served.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(Listener::address)
+    }
+
+    /// Where an operator may look inside.
+    pub fn debug_address(&self) -> Option<SocketAddr> {
+        self.debug.as_ref().map(Listener::address)
     }
 
     /// A handle to publish snapshots by hand.
@@ -98,68 +119,94 @@ impl Router {
     /// Serves what is [published](Publisher::publish) until `shutdown`, then drains.
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), ProxyError> {
         let cut = CancellationToken::new();
-        let mut workers = (0..self.config.workers.get())
+        let workers = (0..self.config.workers.get())
             .map(|index| WorkerThread::start(index, Arc::clone(&self.shared), cut.clone()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(ProxyError::Worker)?;
-        tracing::info!(address = %self.inference.address(), "taking requests");
-        let deadline = {
-            let accepting = accept_all(&self.inference, self.metrics.as_ref(), &workers);
-            tokio::pin!(accepting);
-            tokio::select! {
-                failed = &mut accepting => failed.map_err(ProxyError::Worker)?,
-                () = shutdown.cancelled() => {}
-            }
-            self.shared.set_draining();
-            let deadline = Instant::now() + self.config.drain_timeout;
-            tracing::info!("no longer ready; taking requests a moment longer");
-            let lame_duck = self.config.lame_duck.min(self.config.drain_timeout);
-            tokio::select! {
-                failed = &mut accepting => failed.map_err(ProxyError::Worker)?,
-                () = tokio::time::sleep(lame_duck) => {}
-            }
-            deadline
-        };
-        drop((self.inference, self.metrics));
-        for worker in &mut workers {
-            worker.close();
-        }
-        drain(&workers, deadline, &self.shared).await;
+        let background = Background::start(Arc::clone(&self.shared), self.config.scrape.clone())
+            .map_err(ProxyError::Worker)?;
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        tracing::info!(address = %self.inference.address(), scheme, "taking requests");
+        let served = self.until_drained(&workers, shutdown).await;
+        drop(background);
         cut.cancel();
         for worker in workers {
             worker.join();
         }
-        Ok(())
+        served
     }
-}
 
-async fn accept_all(
-    inference: &Listener,
-    metrics: Option<&Listener>,
-    workers: &[WorkerThread],
-) -> std::io::Result<()> {
-    let hand_over = |service| {
-        move |stream| {
-            if let Some(worker) = workers.iter().min_by_key(|worker| worker.open()) {
-                worker.serve(stream, service);
+    /// Accepts to the very end, so that nobody meets a closed door: first for requests, then to refuse them.
+    async fn until_drained(
+        &self,
+        workers: &[WorkerThread],
+        shutdown: CancellationToken,
+    ) -> Result<(), ProxyError> {
+        let refusing = AtomicBool::new(false);
+        let accepting = self.accept(workers, &refusing);
+        let leaving = async {
+            shutdown.cancelled().await;
+            self.shared.set_draining();
+            let deadline = Instant::now() + self.config.drain_timeout;
+            tracing::info!("no longer ready; taking requests a moment longer");
+            tokio::time::sleep(self.config.lame_duck.min(self.config.drain_timeout)).await;
+            refusing.store(true, Ordering::Relaxed);
+            workers.iter().for_each(WorkerThread::close);
+            drain(workers, deadline, &self.shared).await;
+        };
+        tokio::select! {
+            failed = accepting => failed.map_err(ProxyError::Worker),
+            () = leaving => Ok(()),
+        }
+    }
+
+    async fn accept(&self, workers: &[WorkerThread], refusing: &AtomicBool) -> io::Result<()> {
+        let hand_over = |stream, service, tls| {
+            let alive = workers.iter().filter(|worker| !worker.has_ended());
+            if let Some(worker) = alive.min_by_key(|worker| worker.open()) {
+                worker.serve(Arrival {
+                    stream,
+                    service,
+                    tls,
+                });
             }
-        }
-    };
-    match metrics {
-        None => inference.accept(hand_over(Service::Inference)).await,
-        Some(metrics) => {
-            tokio::try_join!(
-                inference.accept(hand_over(Service::Inference)),
-                metrics.accept(hand_over(Service::Metrics)),
-            )?;
+        };
+        let inference = self.inference.accept(|stream, room| {
+            let service = match room {
+                _ if refusing.load(Ordering::Relaxed) => Service::Refusal(Refusal::Draining),
+                Room::Scarce => Service::Refusal(Refusal::Overloaded),
+                Room::Enough => Service::Inference,
+            };
+            hand_over(stream, service, self.tls.as_ref().map(Tls::acceptor));
+        });
+        let other = async |listener: Option<&Listener>, service| match listener {
+            Some(listener) => {
+                listener
+                    .accept(|stream, _| hand_over(stream, service, None))
+                    .await
+            }
+            None => std::future::pending().await,
+        };
+        let reloading = async {
+            match &self.tls {
+                Some(tls) => tls.follow().await,
+                None => std::future::pending().await,
+            }
             Ok(())
-        }
+        };
+        tokio::try_join!(
+            inference,
+            other(self.metrics.as_ref(), Service::Metrics),
+            other(self.debug.as_ref(), Service::Debug),
+            reloading,
+        )?;
+        Ok(())
     }
 }
 
 /// Waits for the last connections, at most until `deadline`.
 async fn drain(workers: &[WorkerThread], deadline: Instant, shared: &Shared) {
-    while !workers.iter().all(WorkerThread::is_finished) {
+    while !workers.iter().all(WorkerThread::is_done) {
         if Instant::now() >= deadline {
             let left = shared.metrics.active();
             tracing::warn!("Drain timeout exceeded, {left} requests still inflight");

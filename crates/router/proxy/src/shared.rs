@@ -2,28 +2,61 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use kthena_router_observability::{LogFormat, LogSink, Metrics};
+use kthena_router_filters::queue::Queues;
+use kthena_router_filters::sticky::StickyTable;
+use kthena_router_health::HealthPolicy;
+use kthena_router_observability::{LogFormat, LogSink, Metrics, SchedulingMetrics};
 use kthena_router_pipeline::ErrorStyle;
-use kthena_router_scheduler::{LeastRequests, Profile};
 use kthena_router_view::Snapshot;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Limits, RouterConfig};
 use crate::error::ProxyError;
+use crate::figures;
+use crate::kv::KvAware;
+use crate::profile_reload::Schedulers;
+use crate::queueing;
+use crate::scrape::EngineFigures;
+use crate::sharing::Sharing;
 
 /// State of a router that every request may use.
 pub(crate) struct Shared {
     pub(crate) snapshot: ArcSwap<Snapshot>,
-    pub(crate) profile: Profile,
+    /// How requests are placed. A request keeps the profile it was placed by.
+    pub(crate) schedulers: Schedulers,
+    /// Which endpoints are trusted, by how live requests fare.
+    pub(crate) health: HealthPolicy,
+    /// Zero of the clock that policies use.
+    pub(crate) started: Instant,
+    /// Which pods sessions are bound to.
+    pub(crate) sticky: StickyTable,
+    /// Where requests wait for their turn, if they do.
+    pub(crate) queues: Option<Arc<Queues>>,
+    /// What is shared with other routers, if anything is.
+    pub(crate) sharing: Option<Sharing>,
     pub(crate) metrics: Metrics,
+    /// What plugins of the scheduler cost and find.
+    pub(crate) plugins: SchedulingMetrics,
     pub(crate) log: Option<(LogFormat, LogSink)>,
     pub(crate) errors: ErrorStyle,
     pub(crate) limits: Limits,
     pub(crate) expose_metrics: bool,
     pub(crate) explain: bool,
+    /// What is known of the engines beside their endpoints.
+    pub(crate) engines: Arc<EngineFigures>,
+    /// Engines are asked for their state.
+    pub(crate) scrapes: bool,
+    /// What engines hold in their caches, if somebody wants to know.
+    pub(crate) kv: Option<Arc<KvAware>>,
+    changed: Notify,
     synced: AtomicBool,
+    measured: AtomicBool,
     draining: AtomicBool,
+    drain: CancellationToken,
 }
 
 impl Shared {
@@ -35,17 +68,34 @@ impl Shared {
             )),
             None => None,
         };
+        let started = Instant::now();
+        let engines = Arc::new(EngineFigures::default());
         Ok(Arc::new(Self {
             snapshot: ArcSwap::default(),
-            profile: Profile::new(vec![(Box::new(LeastRequests), 1)]),
+            schedulers: Schedulers::new(config.scheduling.clone()),
+            health: HealthPolicy::new(config.health.clone(), started),
+            started,
+            sticky: StickyTable::new(config.sticky),
+            queues: config
+                .queue
+                .is_on()
+                .then(|| Arc::new(Queues::new(config.queue.clone(), queueing::clock()))),
+            sharing: config.sharing.as_ref().map(Sharing::new).transpose()?,
             metrics: Metrics::default(),
+            plugins: SchedulingMetrics::default(),
             log,
             errors: config.error_style,
             limits: config.limits.clone(),
             expose_metrics: config.expose_metrics,
             explain: config.explain,
+            kv: KvAware::new(config.kv.as_ref(), Arc::clone(&engines))?.map(Arc::new),
+            engines,
+            scrapes: config.scrape.is_some(),
+            changed: Notify::new(),
             synced: AtomicBool::new(false),
+            measured: AtomicBool::new(config.scrape.is_none()),
             draining: AtomicBool::new(false),
+            drain: CancellationToken::new(),
         }))
     }
 
@@ -56,6 +106,31 @@ impl Shared {
 
     pub(crate) fn set_synced(&self) {
         self.synced.store(true, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
+    /// Requests that begin from now on see `snapshot`.
+    pub(crate) fn publish(&self, snapshot: Arc<Snapshot>) {
+        if let Some(queues) = &self.queues {
+            queues.set_models(snapshot.routes.models());
+        }
+        self.snapshot.store(snapshot);
+        self.changed.notify_one();
+    }
+
+    /// Waits for another snapshot, or for the first that is complete. One task may wait.
+    pub(crate) fn snapshot_changed(&self) -> impl Future<Output = ()> {
+        self.changed.notified()
+    }
+
+    /// Every engine was asked for its state once. Does not turn back.
+    pub(crate) fn set_measured(&self) {
+        self.measured.store(true, Ordering::Relaxed);
+    }
+
+    /// Requests should be sent here.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_synced() && self.measured.load(Ordering::Relaxed) && !self.is_draining()
     }
 
     /// The router is about to stop: not ready, and connections end with their current request.
@@ -65,6 +140,12 @@ impl Shared {
 
     pub(crate) fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.drain.cancel();
+    }
+
+    /// Waits until the router is about to stop.
+    pub(crate) async fn drain_begun(&self) {
+        self.drain.cancelled().await;
     }
 
     /// All metric families as text.
@@ -72,6 +153,10 @@ impl Shared {
         if let Some((_, sink)) = &self.log {
             self.metrics.set_log_dropped(sink.dropped());
         }
-        self.metrics.render()
+        let mut text = self.metrics.render();
+        self.plugins.write(&mut text);
+        self.schedulers.figures().write(&mut text);
+        figures::of(self).write(&mut text);
+        text
     }
 }

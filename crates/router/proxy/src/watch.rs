@@ -86,11 +86,11 @@ pub(crate) async fn follow(client: Client, shared: Arc<Shared>) {
         }
         let snapshot = view.snapshot();
         if !Arc::ptr_eq(&snapshot.routes, &shared.snapshot.load().routes) {
-            shared
-                .metrics
-                .retain_models(|model| snapshot.routes.known(model).is_some());
+            let known = |model: &str| snapshot.routes.known(model).is_some();
+            shared.metrics.retain_models(known);
+            shared.plugins.retain_models(known);
         }
-        shared.snapshot.store(snapshot);
+        shared.publish(snapshot);
         if synced.routes && synced.servers && synced.pods && !shared.is_synced() {
             tracing::info!("all routes, servers and pods are known; serving");
             shared.set_synced();

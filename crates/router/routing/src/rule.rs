@@ -100,6 +100,11 @@ impl Rule {
         self.name.as_deref()
     }
 
+    /// Where it may send a request.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.targets.iter()
+    }
+
     /// Whether all conditions hold.
     pub fn matches(&self, facts: &RouteFacts<'_>) -> bool {
         self.model

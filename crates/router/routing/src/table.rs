@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kthena_api::model_route::ModelRoute;
+use kthena_api::model_route::{ModelRoute, SessionSticky};
 
 use crate::rule::{RouteFacts, Rule, Target};
 
@@ -19,6 +19,7 @@ pub struct Route {
     adapters: Vec<Arc<str>>,
     attached: bool,
     rules: Vec<Rule>,
+    sticky: Option<SessionSticky>,
 }
 
 /// A resource version: numbers by value and before all other texts, so that the order is total.
@@ -78,6 +79,7 @@ impl Route {
                 .iter()
                 .map(|rule| Rule::compile(namespace, rule))
                 .collect(),
+            sticky: object.spec.session_sticky.clone(),
         }
     }
 
@@ -89,6 +91,11 @@ impl Route {
     /// The rules in order.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// How sessions are told apart, if they stay on their pods.
+    pub fn sticky(&self) -> Option<&SessionSticky> {
+        self.sticky.as_ref()
     }
 
     /// Oldest first; equals by resource version, then by key.
@@ -169,6 +176,17 @@ impl RouteTable {
                 adapter,
             })
         })
+    }
+
+    /// Every target of the routes that answer for `model`, and whether it is the name of an adapter.
+    pub fn targets(&self, model: &str) -> (bool, impl Iterator<Item = &Target>) {
+        let base = self.base.get(model);
+        let routes = base.or_else(|| self.adapters.get(model));
+        let targets = routes
+            .into_iter()
+            .flatten()
+            .flat_map(|route| route.rules.iter().flat_map(Rule::targets));
+        (base.is_none(), targets)
     }
 
     /// Whether some route names `model`, as base or as adapter. Returns the interned name.

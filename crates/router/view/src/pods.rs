@@ -42,6 +42,32 @@ pub struct PodStatus {
     pub pod_ip: String,
     /// Conditions; absent = none.
     pub conditions: Option<Vec<PodCondition>>,
+    /// What runs in it; absent = nothing yet.
+    pub container_statuses: Option<Vec<ContainerStatus>>,
+}
+
+/// What a node reports of a container.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ContainerStatus {
+    /// What it does now.
+    pub state: ContainerState,
+}
+
+/// What a container does now.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ContainerState {
+    /// Present while it runs.
+    pub running: Option<RunningContainer>,
+}
+
+/// A container that runs.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RunningContainer {
+    /// When it was started, RFC 3339.
+    pub started_at: Option<String>,
 }
 
 /// One condition of a pod.
@@ -56,7 +82,7 @@ pub struct PodCondition {
 }
 
 /// A pod as the router sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodFacts {
     /// Namespace.
     pub namespace: String,
@@ -70,6 +96,9 @@ pub struct PodFacts {
     pub ready: bool,
     /// Where it can be reached; `None` = nothing is dispatched to it.
     pub address: Option<IpAddr>,
+    /// When the newest of its running containers started, in seconds since 1970; `None` = unknown. What an engine held
+    /// before is gone.
+    pub started_unix: Option<i64>,
 }
 
 impl PodObject {
@@ -80,6 +109,16 @@ impl PodObject {
         self.metadata.deletion_timestamp.is_none()
             && self.status.phase == "Running"
             && self.status.conditions.iter().flatten().any(ready)
+    }
+
+    fn started_unix(&self) -> Option<i64> {
+        let containers = self.status.container_statuses.iter().flatten();
+        let started = containers
+            .filter_map(|container| container.state.running.as_ref()?.started_at.as_ref());
+        started
+            .filter_map(|started| started.parse::<jiff::Timestamp>().ok())
+            .map(jiff::Timestamp::as_second)
+            .max()
     }
 }
 
@@ -92,6 +131,7 @@ impl From<&PodObject> for PodFacts {
             labels: pod.metadata.labels.clone().unwrap_or_default(),
             ready: pod.is_ready(),
             address: pod.status.pod_ip.parse().ok(),
+            started_unix: pod.started_unix(),
         }
     }
 }

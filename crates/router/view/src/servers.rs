@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use kthena_api::duration::GoDuration;
 use kthena_api::model_server::{
-    InferenceEngine, ModelServer, ModelServerSpec, PdGroup, TrafficPolicy,
+    InferenceEngine, KvConnectorType, ModelServer, ModelServerSpec, PdGroup, TrafficPolicy,
 };
 use kthena_router_scheduler::{Candidate, Endpoint};
+
+use crate::budget::RetryBudget;
 
 /// A `ModelServer` with its pods.
 #[derive(Debug)]
@@ -24,6 +26,10 @@ pub struct ServerView {
     pub timeout: Option<Duration>,
     /// How often an attempt is repeated; `None` = once per candidate.
     pub attempts: Option<Attempts>,
+    /// How prefill pods hand their KV cache on, if that was configured.
+    pub connector: Option<KvConnectorType>,
+    /// Bounds the repeated attempts of all its requests together. Outlives changes of the server.
+    pub budget: Arc<RetryBudget>,
     /// The pods that requests go to.
     pub members: Members,
 }
@@ -43,21 +49,29 @@ pub enum Members {
     /// Every pod serves whole requests.
     Aggregated(Vec<Candidate>),
     /// Prefill and decode run in different pods.
-    Disaggregated {
-        /// Decode pods of all groups.
-        decode: Vec<Candidate>,
-        /// By value of the group label; no group is empty.
-        groups: BTreeMap<String, Group>,
-    },
+    Disaggregated(Roles),
+}
+
+/// The pods of a model server by what they do.
+#[derive(Debug, Default)]
+pub struct Roles {
+    decode: Vec<Candidate>,
+    /// How many of them, from the first, are in groups that also prefill.
+    paired: usize,
+    /// For each decode pod the position of its group.
+    group_of: Vec<usize>,
+    groups: Vec<Group>,
 }
 
 /// Pods that may hand KV cache to each other.
 #[derive(Debug, Default)]
 pub struct Group {
+    /// Value of the group label.
+    pub name: String,
     /// Pods that prefill.
     pub prefill: Vec<Candidate>,
-    /// Pods that decode.
-    pub decode: Vec<Candidate>,
+    /// How many pods decode.
+    pub decode: usize,
 }
 
 /// A ready pod.
@@ -76,6 +90,7 @@ impl ServerView {
         key: Arc<str>,
         server: &ModelServer,
         pods: impl Iterator<Item = &'p ReadyPod>,
+        budget: Arc<RetryBudget>,
     ) -> Self {
         let spec = &server.spec;
         let policy = spec.traffic_policy.as_ref();
@@ -89,27 +104,59 @@ impl ServerView {
             engine: spec.inference_engine,
             timeout: policy.and_then(|policy| positive(policy.timeout)),
             attempts: policy.and_then(attempts),
+            connector: spec
+                .kv_connector
+                .as_ref()
+                .and_then(|connector| connector.kind),
+            budget,
             members: members(spec, pods),
         }
     }
 
-    /// The pods a whole request may be sent to. A decode pod answers on its own when nothing was prefilled for it.
-    pub fn candidates(&self) -> &[Candidate] {
-        match &self.members {
-            Members::Aggregated(all) => all,
-            Members::Disaggregated { decode, .. } => decode,
-        }
+    /// All its pods that can be reached, whatever they do; decode pods first.
+    pub fn pods(&self) -> impl Iterator<Item = &Candidate> {
+        let (first, groups) = match &self.members {
+            Members::Aggregated(all) => (all, &[][..]),
+            Members::Disaggregated(roles) => (&roles.decode, &roles.groups[..]),
+        };
+        first
+            .iter()
+            .chain(groups.iter().flat_map(|group| &group.prefill))
     }
 
-    /// How many pods the server has, whatever their role.
-    pub fn size(&self) -> usize {
-        match &self.members {
-            Members::Aggregated(all) => all.len(),
-            Members::Disaggregated { groups, .. } => groups
-                .values()
-                .map(|group| group.prefill.len() + group.decode.len())
-                .sum(),
-        }
+    /// Requests that this router has under way on the server's pods, the halves of a pair counted one by one.
+    pub fn in_flight(&self) -> u32 {
+        self.pods().fold(0, |sum: u32, pod| {
+            sum.saturating_add(pod.endpoint.in_flight())
+        })
+    }
+}
+
+impl Roles {
+    /// Decode pods of all groups.
+    pub fn decode(&self) -> &[Candidate] {
+        &self.decode
+    }
+
+    /// Decode pods whose group has a prefill pod. The others cannot serve, and as they are always idle they would be
+    /// preferred.
+    pub fn paired(&self) -> &[Candidate] {
+        &self.decode[..self.paired]
+    }
+
+    /// The prefill pods that may work for the decode pod at this position of [`Roles::decode`].
+    pub fn partners(&self, decode: usize) -> &[Candidate] {
+        self.group_of(decode).map_or(&[], |group| &group.prefill)
+    }
+
+    /// The groups by name, those that prefill first. None is empty.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// The group of the decode pod at this position of [`Roles::decode`].
+    pub fn group_of(&self, decode: usize) -> Option<&Group> {
+        self.groups.get(*self.group_of.get(decode)?)
     }
 }
 
@@ -166,16 +213,17 @@ fn members<'p>(spec: &ModelServerSpec, pods: impl Iterator<Item = &'p ReadyPod>)
     });
     match selector.and_then(|selector| selector.pd_group.as_ref()) {
         None => Members::Aggregated(selected.map(|(_, candidate)| candidate).collect()),
-        Some(pd) => disaggregated(pd, selected),
+        Some(pd) => Members::Disaggregated(roles(pd, selected)),
     }
 }
 
-fn disaggregated<'p>(
-    pd: &PdGroup,
-    selected: impl Iterator<Item = (&'p ReadyPod, Candidate)>,
-) -> Members {
-    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
-    let mut decode = Vec::new();
+fn roles<'p>(pd: &PdGroup, selected: impl Iterator<Item = (&'p ReadyPod, Candidate)>) -> Roles {
+    #[derive(Default)]
+    struct Found {
+        decode: Vec<Candidate>,
+        prefill: Vec<Candidate>,
+    }
+    let mut found: BTreeMap<&str, Found> = BTreeMap::new();
     for (pod, candidate) in selected {
         let Some(group) = pod
             .labels
@@ -185,19 +233,27 @@ fn disaggregated<'p>(
             continue;
         };
         if carries(&pod.labels, &pd.decode_labels) {
-            decode.push(candidate.clone());
-            groups
-                .entry(group.clone())
-                .or_default()
-                .decode
-                .push(candidate);
+            found.entry(group).or_default().decode.push(candidate);
         } else if carries(&pod.labels, &pd.prefill_labels) {
-            groups
-                .entry(group.clone())
-                .or_default()
-                .prefill
-                .push(candidate);
+            found.entry(group).or_default().prefill.push(candidate);
         }
     }
-    Members::Disaggregated { decode, groups }
+    let mut found: Vec<_> = found.into_iter().collect();
+    found.sort_by_key(|(_, found)| found.prefill.is_empty());
+    let mut roles = Roles::default();
+    for (position, (name, Found { decode, prefill })) in found.into_iter().enumerate() {
+        if !prefill.is_empty() {
+            roles.paired += decode.len();
+        }
+        roles.groups.push(Group {
+            name: name.to_owned(),
+            prefill,
+            decode: decode.len(),
+        });
+        roles
+            .group_of
+            .resize(roles.group_of.len() + decode.len(), position);
+        roles.decode.extend(decode);
+    }
+    roles
 }

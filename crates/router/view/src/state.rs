@@ -70,7 +70,9 @@ impl View {
         }
         let key = key_of(&pod.namespace, &pod.name);
         let known = self.pods.get(&key);
-        if known.is_some_and(|known| is_same(known, &pod)) {
+        if let Some(known) = known.filter(|known| is_same(known, &pod)) {
+            // A container may have started anew inside it.
+            known.endpoint.set_started_unix(pod.started_unix);
             return;
         }
         if let Some(known) = known {
@@ -81,10 +83,15 @@ impl View {
         match self.pods.entry(key) {
             Entry::Occupied(entry) if *entry.get().endpoint.pod().uid == *pod.uid => {
                 let known = entry.into_mut();
+                known.endpoint.set_started_unix(pod.started_unix);
                 known.labels = pod.labels;
                 known.address = pod.address;
             }
-            Entry::Occupied(entry) => *entry.into_mut() = admitted(pod),
+            Entry::Occupied(entry) => {
+                let known = entry.into_mut();
+                known.endpoint.retire();
+                *known = admitted(pod);
+            }
             Entry::Vacant(entry) => {
                 entry.insert(admitted(pod));
             }
@@ -121,7 +128,14 @@ impl View {
                 .range(from..)
                 .take_while(|(pod, _)| pod.0 == key.0)
                 .map(|(_, pod)| pod);
-            let view = ServerView::build(Arc::clone(&name), server, neighbours);
+            let known = next.servers.get(&name);
+            let budget = known.map(|known| Arc::clone(&known.budget));
+            let view = ServerView::build(
+                Arc::clone(&name),
+                server,
+                neighbours,
+                budget.unwrap_or_default(),
+            );
             next.servers.insert(name, Arc::new(view));
         }
         next
@@ -136,6 +150,7 @@ impl View {
             return;
         }
         let gone = entry.remove();
+        gone.endpoint.retire();
         self.mark_servers(&key.0, &gone.labels);
     }
 
@@ -168,10 +183,12 @@ fn admitted(pod: PodFacts) -> ReadyPod {
         name: pod.name.into(),
         uid: pod.uid.into(),
     };
+    let endpoint = Endpoint::new(identity);
+    endpoint.set_started_unix(pod.started_unix);
     ReadyPod {
         labels: pod.labels,
         address: pod.address,
-        endpoint: Arc::new(Endpoint::new(identity)),
+        endpoint: Arc::new(endpoint),
     }
 }
 

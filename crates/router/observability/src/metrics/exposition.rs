@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{BOUNDS, Cell, CellKey, End, Metrics, read};
+use super::{BOUNDS, Cell, CellKey, End, Histogram, Metrics, Phase, read};
 use crate::labels::Destination;
 use crate::process_stats;
+use crate::text::{escaped, head, histogram as write_histogram};
 
 type Cells = BTreeMap<CellKey, Arc<Cell>>;
 
@@ -28,6 +29,9 @@ pub(super) fn render(metrics: &Metrics) -> String {
     upstream(&mut out, &cells);
     requests(&mut out, &cells);
     durations(&mut out, &cells);
+    for phase in [Phase::Prefill, Phase::Decode] {
+        phases(&mut out, &cells, phase);
+    }
     tokens(&mut out, &cells);
     head(
         &mut out,
@@ -37,15 +41,16 @@ pub(super) fn render(metrics: &Metrics) -> String {
     );
     let dropped = metrics.log_dropped.load(Ordering::Relaxed);
     let _ = writeln!(out, "kthena_router_access_log_dropped_total {dropped}");
+    head(
+        &mut out,
+        "endpoint_ejections_total",
+        "counter",
+        "Endpoints that were taken out of service for failing.",
+    );
+    let ejections = metrics.ejections.load(Ordering::Relaxed);
+    let _ = writeln!(out, "kthena_router_endpoint_ejections_total {ejections}");
     process_stats::write(&mut out);
     out
-}
-
-fn head(out: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(
-        out,
-        "# HELP kthena_router_{name} {help}\n# TYPE kthena_router_{name} {kind}"
-    );
 }
 
 fn downstream(out: &mut String, metrics: &Metrics) {
@@ -105,6 +110,7 @@ fn requests(out: &mut String, cells: &Cells) {
     for (key, cell) in cells {
         for end in ends(cell) {
             let count: u64 = end
+                .durations
                 .buckets
                 .iter()
                 .map(|bucket| bucket.load(Ordering::Relaxed))
@@ -144,33 +150,60 @@ fn durations(out: &mut String, cells: &Cells) {
 fn histogram(out: &mut String, key: &CellKey, status: u16, ends: &[Arc<End>]) {
     let destination = destination_labels(key.destination.as_ref());
     let labels = format!("{},status_code=\"{status}\",{destination}", key_labels(key));
-    let mut running = 0_u64;
-    for bucket in 0..=BOUNDS.len() {
-        running += ends
-            .iter()
-            .map(|end| end.buckets[bucket].load(Ordering::Relaxed))
-            .sum::<u64>();
-        let bound = BOUNDS
-            .get(bucket)
-            .map_or_else(|| "+Inf".to_owned(), ToString::to_string);
-        let _ = writeln!(
-            out,
-            "kthena_router_request_duration_seconds_bucket{{{labels},le=\"{bound}\"}} {running}"
-        );
-    }
-    let nanos: u64 = ends
+    let durations: Vec<_> = ends.iter().map(|end| &end.durations).collect();
+    series(out, "request_duration_seconds", &labels, &durations);
+}
+
+/// One histogram: the sum of `parts`.
+fn series(out: &mut String, name: &str, labels: &str, parts: &[&Histogram]) {
+    let counts: Vec<u64> = (0..=BOUNDS.len())
+        .map(|bucket| {
+            let counts = parts.iter().map(|part| &part.buckets[bucket]);
+            counts.map(|count| count.load(Ordering::Relaxed)).sum()
+        })
+        .collect();
+    let nanos: u64 = parts
         .iter()
-        .map(|end| end.nanos.load(Ordering::Relaxed))
+        .map(|part| part.nanos.load(Ordering::Relaxed))
         .sum();
     let seconds = std::time::Duration::from_nanos(nanos).as_secs_f64();
-    let _ = writeln!(
-        out,
-        "kthena_router_request_duration_seconds_sum{{{labels}}} {seconds}"
-    );
-    let _ = writeln!(
-        out,
-        "kthena_router_request_duration_seconds_count{{{labels}}} {running}"
-    );
+    write_histogram(out, name, labels, &BOUNDS, (&counts, seconds));
+}
+
+/// Durations of the halves of shared requests, by model and path.
+fn phases(out: &mut String, cells: &Cells, phase: Phase) {
+    let mut found: BTreeMap<(String, u16), Vec<&Histogram>> = BTreeMap::new();
+    for (key, cell) in cells {
+        let Some(phases) = cell.phases.get() else {
+            continue;
+        };
+        let [failed, well] = &phases[phase as usize];
+        for (status, histogram) in [(200, well), (500, failed)] {
+            let is_used = |count: &AtomicU64| count.load(Ordering::Relaxed) > 0;
+            if histogram.buckets.iter().any(is_used) {
+                let entry = found.entry((key_labels(key), status)).or_default();
+                entry.push(histogram);
+            }
+        }
+    }
+    if found.is_empty() {
+        return;
+    }
+    let (name, help) = match phase {
+        Phase::Prefill => (
+            "request_prefill_duration_seconds",
+            "Time of the prefill half of shared requests.",
+        ),
+        Phase::Decode => (
+            "request_decode_duration_seconds",
+            "Time of the decode half of shared requests.",
+        ),
+    };
+    head(out, name, "histogram", help);
+    for ((labels, status), parts) in &found {
+        let labels = format!("{labels},status_code=\"{status}\"");
+        series(out, name, &labels, parts);
+    }
 }
 
 fn tokens(out: &mut String, cells: &Cells) {
@@ -235,10 +268,4 @@ fn destination_labels(destination: Option<&Destination>) -> String {
     format!(
         "model_route=\"{route}\",backend_type=\"{kind}\",backend_name=\"{backend}\",upstream_model=\"{model}\""
     )
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
 }

@@ -52,6 +52,35 @@ fn the_exposition() {
 }
 
 #[test]
+fn halves_of_shared_requests_are_summed_over_destinations() {
+    let metrics = Metrics::default();
+    let model: Arc<str> = "m".into();
+    let other = Destination {
+        backend: "ns/t".into(),
+        ..destination()
+    };
+    for place in [&destination(), &other] {
+        let cell = metrics.cell(&model, "/v1/completions", Some(place));
+        cell.finish_phase(Phase::Prefill, true, Duration::from_millis(20));
+        cell.finish_phase(Phase::Decode, false, Duration::from_secs(2));
+    }
+
+    let text = own_families(&metrics);
+
+    for line in [
+        "request_prefill_duration_seconds_bucket{model=\"m\",path=\"/v1/completions\",status_code=\"200\",le=\"0.01\"} 0\n",
+        "request_prefill_duration_seconds_bucket{model=\"m\",path=\"/v1/completions\",status_code=\"200\",le=\"0.025\"} 2\n",
+        "request_prefill_duration_seconds_sum{model=\"m\",path=\"/v1/completions\",status_code=\"200\"} 0.04\n",
+        "request_decode_duration_seconds_count{model=\"m\",path=\"/v1/completions\",status_code=\"500\"} 2\n",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    assert!(!text.contains(
+        "prefill_duration_seconds_count{model=\"m\",path=\"/v1/completions\",status_code=\"500\""
+    ));
+}
+
+#[test]
 fn gauges_return_when_their_guards_drop() {
     let metrics = Metrics::default();
     let cell = metrics.cell(&"m".into(), "other", Some(&destination()));

@@ -47,6 +47,27 @@ fn model_and_stream(#[case] body: &str, #[case] model: &str, #[case] stream: boo
 }
 
 #[rstest]
+#[case::text(r#"{"model":"m","user":"u\u0031"}"#, Some("u1"))]
+#[case::absent(r#"{"model":"m"}"#, None)]
+#[case::not_a_text(r#"{"model":"m","user":1}"#, None)]
+#[case::last_of_two(r#"{"model":"m","user":"a","user":"b"}"#, Some("b"))]
+fn who_the_client_says_it_is(#[case] body: &str, #[case] expected: Option<&str>) {
+    assert_eq!(read(body).unwrap().user.as_deref(), expected);
+}
+
+#[rstest]
+#[case::unsaid(r#"{"model":"m"}"#, 0)]
+#[case::old_name(r#"{"model":"m","max_tokens":5}"#, 5)]
+#[case::new_name_wins(r#"{"model":"m","max_completion_tokens":7,"max_tokens":5}"#, 7)]
+#[case::null_is_unsaid(r#"{"model":"m","max_completion_tokens":null,"max_tokens":5}"#, 5)]
+#[case::no_number(r#"{"model":"m","max_tokens":"5"}"#, 0)]
+fn allowed_answers(#[case] body: &str, #[case] expected: u64) {
+    let facts = read(body).unwrap();
+
+    assert_eq!(facts.max_output_tokens(body.as_bytes()), expected);
+}
+
+#[rstest]
 #[case::missing(r#"{"prompt":"x"}"#)]
 #[case::not_a_text(r#"{"model":7}"#)]
 #[case::empty(r#"{"model":""}"#)]

@@ -1,3 +1,5 @@
+mod halves;
+
 use proptest::prelude::{any, prop_assert_eq, proptest};
 use rstest::rstest;
 use serde_json::{Value, json};

@@ -68,6 +68,41 @@ use crate::json::JsonProblem;
 )]
 #[case::all_failed(RouteError::AllFailed { timed_out: false }, 502, 503, "request to all pods failed", "proxy", Some("proxy"))]
 #[case::all_timed_out(RouteError::AllFailed { timed_out: true }, 504, 503, "request to all pods failed", "proxy", Some("proxy"))]
+#[case::pair(
+    RouteError::NoPair,
+    503,
+    400,
+    "can't schedule to target pod: no valid prefill-decode pod pairs found",
+    "scheduling",
+    Some("request_failed")
+)]
+#[case::pairs_failed(RouteError::PairsFailed { timed_out: false }, 502, 500, "all prefill/decode attempts failed", "proxy", Some("request_failed"))]
+#[case::pairs_timed_out(RouteError::PairsFailed { timed_out: true }, 504, 500, "all prefill/decode attempts failed", "proxy", Some("request_failed"))]
+#[case::queue_timed_out(
+    RouteError::QueueTimedOut,
+    504,
+    504,
+    "Request processing timed out in queue",
+    "scheduling",
+    Some("scheduling")
+)]
+#[case::queue_left(
+    RouteError::QueueLeft,
+    503,
+    503,
+    "Client disconnected while waiting in queue",
+    "scheduling",
+    Some("scheduling")
+)]
+#[case::queue_full(RouteError::QueueFull { retry_after: 3 }, 429, 500, "failed to enqueue request: too many requests wait for the model", "scheduling", Some("scheduling"))]
+#[case::queue_refused(
+    RouteError::QueueRefused("request queue is closed"),
+    503,
+    500,
+    "failed to enqueue request: request queue is closed",
+    "scheduling",
+    Some("scheduling")
+)]
 #[case::client(
     RouteError::ClientGone,
     499,
@@ -75,6 +110,38 @@ use crate::json::JsonProblem;
     "the client closed the connection",
     "client_closed",
     Some("client_closed")
+)]
+#[case::slow_body(
+    RouteError::BodyTimedOut,
+    408,
+    408,
+    "the request body did not arrive in time",
+    "request_parsing",
+    None
+)]
+#[case::overloaded(
+    RouteError::Overloaded,
+    503,
+    503,
+    "the router has too many connections",
+    "proxy",
+    Some("proxy")
+)]
+#[case::draining(
+    RouteError::Draining,
+    503,
+    503,
+    "the router is shutting down",
+    "request_parsing",
+    None
+)]
+#[case::panicked(
+    RouteError::Panicked,
+    500,
+    500,
+    "request processing failed",
+    "panic",
+    Some("request_failed")
 )]
 #[case::starting(
     RouteError::NotReady,

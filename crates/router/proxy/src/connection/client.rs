@@ -1,4 +1,4 @@
-//! The client's socket and what was received on it but not yet used.
+//! The client's transport and what was received on it but not yet used.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 
 use crate::scratch;
+use crate::transport::Transport;
 use crate::watchdog::Watchdog;
 
 /// Bytes taken in while a request is being answered. A client that sends more is no longer watched for leaving.
@@ -18,9 +18,11 @@ const AHEAD: usize = 64 << 10;
 /// How long a client may take to read the last answer before its connection is reset.
 const LINGER: Duration = Duration::from_secs(5);
 
-pub(super) struct Client {
-    stream: TcpStream,
+pub(super) struct Client<S> {
+    stream: S,
     received: Vec<u8>,
+    /// Part of an answer was written since the last request began.
+    answering: bool,
     watchdog: Arc<Watchdog>,
 }
 
@@ -28,17 +30,33 @@ pub(super) struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gone;
 
-impl Client {
-    pub(super) fn new(stream: TcpStream, watchdog: Arc<Watchdog>) -> Self {
+impl<S: Transport> Client<S> {
+    pub(super) fn new(stream: S, watchdog: Arc<Watchdog>) -> Self {
         Self {
             stream,
             received: Vec::new(),
+            answering: false,
             watchdog,
         }
     }
 
     pub(super) fn watchdog(&self) -> &Watchdog {
         &self.watchdog
+    }
+
+    /// Part of an answer was written since [`Client::expect_request`].
+    pub(super) fn is_answering(&self) -> bool {
+        self.answering
+    }
+
+    /// Nothing of the next request was answered yet.
+    pub(super) fn expect_request(&mut self) {
+        self.answering = false;
+    }
+
+    /// The transport, and what was received on it but not used.
+    pub(super) fn into_parts(self) -> (S, Vec<u8>, Arc<Watchdog>) {
+        (self.stream, self.received, self.watchdog)
     }
 
     /// What was received and not yet used.
@@ -100,15 +118,33 @@ impl Client {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.answering = true;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    /// Ready once nothing that was written waits in the transport. Plain sockets hold nothing back.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     /// Sends all of `bytes`; a client that does not read for `limit` loses its connection.
     pub(super) async fn send(&mut self, bytes: &[u8], limit: Duration) -> io::Result<()> {
         self.watchdog.arm(limit);
-        let sent = self.stream.write_all(bytes).await;
+        self.answering = true;
+        let sent = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        let sent = sent.await;
         self.watchdog.disarm();
         sent
+    }
+
+    /// Waits until everything written has left; a client that does not take it for `limit` gets no more.
+    pub(super) async fn finish(mut self, limit: Duration) {
+        self.watchdog.arm(limit);
+        // A client that does not take its answer has given it up.
+        let _ = self.stream.shutdown().await;
     }
 
     /// Ends the sending side, then reads on for a while: closing while unread bytes wait would reset the connection

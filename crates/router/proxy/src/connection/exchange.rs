@@ -12,12 +12,15 @@ use kthena_router_view::Snapshot;
 use crate::http1::request::RequestHead;
 use crate::shared::Shared;
 
-/// What is written to log and metrics when it drops. A request that is cut off counts as left by its client.
+/// What is written to log and metrics when it drops. A request that is cut off counts as left by its client,
+/// one that panics as failed.
 pub(super) struct Exchange {
     pub(super) record: Record,
     pub(super) api: ApiPath,
     /// Kept for a client that asked, if the router may tell.
     pub(super) explanation: Option<Box<Explanation>>,
+    /// How the client wants to be told.
+    pub(super) form: Option<Form>,
     shared: Arc<Shared>,
     started: Instant,
     /// When the body had been read and measured.
@@ -33,6 +36,26 @@ pub(super) struct Exchange {
     downstream: Option<Raised>,
 }
 
+/// How a client wants to be told where its request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One line for a person.
+    Line,
+    /// For a program.
+    Json,
+}
+
+impl Form {
+    /// The form that a header's value asks for.
+    pub(super) fn of(value: &[u8]) -> Option<Self> {
+        match value {
+            b"1" => Some(Self::Line),
+            b"json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
 static UNKNOWN: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(UNKNOWN_MODEL));
 
 impl Exchange {
@@ -40,12 +63,13 @@ impl Exchange {
         shared: &Arc<Shared>,
         head: &RequestHead,
         buffer: &[u8],
+        protocol: &'static str,
         request_id: String,
     ) -> Self {
         let record = Record {
             method: head.method(buffer).to_owned(),
             path: head.path(buffer).to_owned(),
-            protocol: if head.old { "HTTP/1.0" } else { "HTTP/1.1" },
+            protocol,
             request_id,
             ..Record::new(SystemTime::now())
         };
@@ -53,6 +77,7 @@ impl Exchange {
             api: ApiPath::of(&record.path),
             record,
             explanation: None,
+            form: None,
             shared: Arc::clone(shared),
             started: Instant::now(),
             measured: None,
@@ -79,6 +104,11 @@ impl Exchange {
         self.measured = Some(Instant::now());
     }
 
+    /// The model as metrics name it.
+    pub(super) fn model_label(&self) -> &Arc<str> {
+        self.model.as_ref().unwrap_or(&UNKNOWN)
+    }
+
     /// Candidates were chosen. Returns what attempts are counted in.
     pub(super) fn note_destination(&mut self, destination: Destination) -> Arc<Cell> {
         let cell = self.cell_of(Some(&destination));
@@ -86,6 +116,14 @@ impl Exchange {
         self.cell = Some(Arc::clone(&cell));
         self.dispatched = Some(Instant::now());
         cell
+    }
+
+    /// What the client is told when `pod` answered, or none did.
+    pub(super) fn told(&self, explanation: &Explanation, pod: Option<&str>) -> String {
+        match self.form {
+            Some(Form::Json) => explanation.json(pod),
+            Some(Form::Line) | None => explanation.line(pod),
+        }
     }
 
     /// The pod that was tried last gave no answer for the client.
@@ -136,7 +174,11 @@ impl Exchange {
 
     fn close(&mut self) {
         if !self.settled {
-            let error = RouteError::ClientGone;
+            let error = if std::thread::panicking() {
+                RouteError::Panicked
+            } else {
+                RouteError::ClientGone
+            };
             self.note_error(&error, error.outcome().status.as_u16());
         }
         let ended = Instant::now();

@@ -1,23 +1,24 @@
 //! Passes an engine's answer on.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use kthena_router_observability::metrics::{Cell, Raised};
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
 use super::client::Client;
+use super::dispatch::Granted;
 use super::exchange::Exchange;
-use super::inference::{EXPLAIN, Granted};
+use super::inference::EXPLAIN;
+use super::leg::Leg;
 use super::reply::{push_connection, push_field, push_status};
 use super::{Connection, Next};
 use crate::http1::fields;
 use crate::http1::response::{BodyLength, ResponseHead};
 use crate::relay::{BodyRelay, Delivery};
 use crate::scratch;
+use crate::transport::Transport;
 
 /// What forwarding needs to know of the request.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +26,6 @@ pub(super) struct ClientSide {
     /// Speaks HTTP/1.0.
     pub(super) old: bool,
     pub(super) keep_alive: bool,
-    /// Usage figures were asked for on the router's account.
-    pub(super) hide_usage: bool,
 }
 
 /// How an answer ended.
@@ -39,10 +38,13 @@ enum End {
 }
 
 /// An answer on its way.
-struct Forwarding<'c> {
-    client: &'c mut Client,
+struct Forwarding<'c, S> {
+    client: &'c mut Client<S>,
     engine: TcpStream,
     relay: BodyRelay,
+    leg: Leg,
+    /// No byte of the body came yet.
+    waits_for_first: bool,
     /// What the client has not taken yet.
     unsent: Vec<u8>,
     sent: usize,
@@ -52,26 +54,23 @@ struct Forwarding<'c> {
     stall_limit: Duration,
 }
 
-impl Connection {
+impl<S: Transport> Connection<S> {
     /// Sends `granted` to the client and closes the account of the request.
     pub(super) async fn forward(
         &mut self,
         mut exchange: Exchange,
         granted: Granted,
-        cell: Arc<Cell>,
         client: ClientSide,
     ) -> Next {
         let Granted {
             answer,
-            address,
-            guard,
+            mut leg,
+            hide_usage,
+            ending,
         } = granted;
-        let counted: Raised = cell.upstream();
-        drop(cell);
-        let head = answer.head;
-        let hide = client.hide_usage
-            && (200..300).contains(&head.status)
-            && !is_json(&head, &answer.buffer);
+        let is_success = answer.is_success();
+        let (address, head) = (answer.address, answer.head);
+        let hide = hide_usage && is_success && !is_json(&head, &answer.buffer);
         let mut relay = BodyRelay::new(head.body, client.old, hide);
         let keep_alive = client.keep_alive
             && relay.delivery() != Delivery::UntilClose
@@ -80,20 +79,14 @@ impl Connection {
         exchange.record.status = head.status;
 
         let mut unsent = Vec::with_capacity(answer.buffer.len() + 128);
-        write_head(
-            &head,
-            &answer.buffer,
-            &relay,
-            &exchange.record.request_id,
-            &mut unsent,
-        );
-        if let Some(explanation) = exchange.explanation.take() {
-            let line = explanation.line(exchange.record.pod.as_deref());
-            push_field(EXPLAIN.as_bytes(), line.as_bytes(), &mut unsent);
-        }
+        write_head(&head, &answer.buffer, &relay, &mut exchange, &mut unsent);
         push_connection(keep_alive, client.old, &mut unsent);
         unsent.extend_from_slice(b"\r\n");
         let first = &answer.buffer[head.size..];
+        let waits_for_first = first.is_empty();
+        if !waits_for_first {
+            leg.first_byte();
+        }
         let broken = match relay.advance(first, &mut unsent) {
             Ok(verbatim) => {
                 unsent.extend_from_slice(&first[verbatim]);
@@ -108,6 +101,8 @@ impl Connection {
             client: &mut self.client,
             engine: answer.stream,
             relay,
+            leg,
+            waits_for_first,
             unsent,
             sent: 0,
             broken,
@@ -115,8 +110,18 @@ impl Connection {
             stall_limit: self.worker.shared.limits.idle,
         };
         let end = poll_fn(|cx| forwarding.poll(cx)).await;
-        let Forwarding { engine, relay, .. } = forwarding;
-        drop((guard, counted));
+        let Forwarding {
+            engine, relay, leg, ..
+        } = forwarding;
+        let is_whole = end == End::Complete || relay.saw_end_marker();
+        match end {
+            _ if is_whole => leg.complete(relay.usage()),
+            End::Broken => leg.broke(),
+            End::Complete | End::ClientGone => drop(leg),
+        }
+        if is_whole && is_success {
+            ending.went_well(&self.worker.shared);
+        }
         if end == End::Complete && reusable && !relay.has_excess() {
             self.worker.pool.put(address, engine);
         }
@@ -142,7 +147,7 @@ fn conclude(exchange: &mut Exchange, end: End, relay: &BodyRelay) {
     }
 }
 
-impl Forwarding<'_> {
+impl<S: Transport> Forwarding<'_, S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             if ready!(self.poll_flush(cx)).is_err() {
@@ -155,7 +160,11 @@ impl Forwarding<'_> {
                 return Poll::Ready(End::Complete);
             }
             let (client, relay, unsent) = (&mut *self.client, &mut self.relay, &mut self.unsent);
+            let (leg, waits_for_first) = (&mut self.leg, &mut self.waits_for_first);
             let step = scratch::poll_read(&mut self.engine, cx, |cx, bytes| {
+                if std::mem::take(waits_for_first) {
+                    leg.first_byte();
+                }
                 if bytes.is_empty() {
                     return relay.close(unsent).map_err(|_| End::Broken);
                 }
@@ -181,26 +190,34 @@ impl Forwarding<'_> {
                     self.stalled = false;
                 }
                 Poll::Ready(_) => return Poll::Ready(Err(End::ClientGone)),
-                Poll::Pending => {
-                    if !std::mem::replace(&mut self.stalled, true) {
-                        self.client.watchdog().arm(self.stall_limit);
-                    }
-                    return self.client.poll_gone(cx).map(|_| Err(End::ClientGone));
-                }
+                Poll::Pending => return self.stall(cx),
             }
         }
-        if !self.unsent.is_empty() {
+        match self.client.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(End::ClientGone)),
+            Poll::Pending => return self.stall(cx),
+        }
+        if std::mem::take(&mut self.stalled) || !self.unsent.is_empty() {
             self.unsent = Vec::new();
             self.sent = 0;
             self.client.watchdog().disarm();
         }
         Poll::Ready(Ok(()))
     }
+
+    /// The client does not take what is sent.
+    fn stall(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        if !std::mem::replace(&mut self.stalled, true) {
+            self.client.watchdog().arm(self.stall_limit);
+        }
+        self.client.poll_gone(cx).map(|_| Err(End::ClientGone))
+    }
 }
 
 /// Sends `bytes` straight from the read buffer; what the client does not take at once is kept in `unsent`.
-fn pass(
-    client: &mut Client,
+fn pass<S: Transport>(
+    client: &mut Client<S>,
     bytes: &[u8],
     unsent: &mut Vec<u8>,
     cx: &mut Context<'_>,
@@ -227,12 +244,13 @@ fn is_json(head: &ResponseHead, buffer: &[u8]) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(b"application/json"))
 }
 
-/// Status and fields of the engine's answer, without those that concern its connection to the router.
+/// Status and fields of the engine's answer, without those that concern its connection to the router, and what the
+/// router has to say.
 fn write_head(
     head: &ResponseHead,
     buffer: &[u8],
     relay: &BodyRelay,
-    request_id: &str,
+    exchange: &mut Exchange,
     out: &mut Vec<u8>,
 ) {
     push_status(head.status, out);
@@ -251,7 +269,11 @@ fn write_head(
         push_field(name, value, out);
     }
     if !has_id {
-        push_field(b"x-request-id", request_id.as_bytes(), out);
+        push_field(b"x-request-id", exchange.record.request_id.as_bytes(), out);
+    }
+    if let Some(explanation) = exchange.explanation.take() {
+        let told = exchange.told(&explanation, exchange.record.pod.as_deref());
+        push_field(EXPLAIN.as_bytes(), told.as_bytes(), out);
     }
     match (relay.delivery(), head.body) {
         (Delivery::AsIs, BodyLength::Sized(length)) => {

@@ -2,22 +2,24 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fastrand::Rng;
-use http::StatusCode;
-use kthena_router_observability::metrics::Cell;
 use kthena_router_pipeline::{
-    self as pipeline, BodyFacts, Edits, Explanation, Plan, Request, RouteError, Verdict,
+    self as pipeline, BodyFacts, Explanation, Means, Placing, Plan, Request, RouteError, Way,
 };
-use kthena_router_scheduler::InFlight;
+use kthena_router_scheduler::Profile;
 
-use super::client::Gone;
-use super::exchange::Exchange;
+use super::dispatch::{Errand, Granted};
+use super::exchange::{Exchange, Form};
+use super::forward::ClientSide;
 use super::received::Received;
 use super::reply::Reply;
+use super::session::Session;
 use super::{Connection, Next};
 use crate::http1::request::{HeadersOf, RequestHead, decoded};
-use crate::upstream::{Answer, Outgoing, ask};
+use crate::kv::Asking;
+use crate::transport::Transport;
 
 /// A longer `x-request-id` of a client is replaced.
 const LONGEST_ID: usize = 256;
@@ -25,19 +27,17 @@ const LONGEST_ID: usize = 256;
 /// Header of a request that asks where it goes and why, and of the answer that tells.
 pub(super) const EXPLAIN: &str = "x-kthena-explain";
 
-/// An engine's answer that is the client's.
-pub(super) struct Granted {
-    pub(super) answer: Answer,
-    pub(super) address: std::net::SocketAddr,
-    pub(super) guard: InFlight,
-}
-
-impl Connection {
+impl<S: Transport> Connection<S> {
     pub(super) async fn inference(&mut self, head: RequestHead) -> Next {
         let buffer = self.client.received();
         let request_id = request_id(&head, buffer, &mut self.rng);
-        let mut exchange = Exchange::begin(&self.worker.shared, &head, buffer, request_id);
+        let protocol = S::PROTOCOL.unwrap_or(head.protocol());
+        let mut exchange =
+            Exchange::begin(&self.worker.shared, &head, buffer, protocol, request_id);
         let (keep_alive, old) = (head.keep_alive, head.old);
+        if let Some(error) = self.refusal() {
+            return self.fail(&mut exchange, &error, false, old).await;
+        }
         if head.path(buffer) == "/v1/models"
             && head.method(buffer) == "GET"
             && self.worker.shared.is_synced()
@@ -49,125 +49,128 @@ impl Connection {
             // What is left of the body would be taken for the next request.
             Err(error) => return self.fail(&mut exchange, &error, false, old).await,
         };
-        let plan = match self.plan(&mut exchange, &received) {
-            Ok(plan) => plan,
-            Err(error) => return self.fail(&mut exchange, &error, keep_alive, old).await,
-        };
-        let hide = plan.edits.hides_usage();
-        match self.dispatch(&mut exchange, plan, &received).await {
-            Ok((granted, attempts)) => {
+        match self.answer(&mut exchange, &received).await {
+            Ok(granted) => {
                 // A stream may last long; the request's bytes are not needed for it.
                 drop(received);
-                let client = super::forward::ClientSide {
-                    old,
-                    keep_alive,
-                    hide_usage: hide,
-                };
-                self.forward(exchange, granted, attempts, client).await
+                let client = ClientSide { old, keep_alive };
+                self.forward(exchange, granted, client).await
             }
             Err(error) => self.fail(&mut exchange, &error, keep_alive, old).await,
         }
     }
 
-    fn plan(&mut self, exchange: &mut Exchange, received: &Received) -> Result<Plan, RouteError> {
+    /// An engine's answer to a request that was received.
+    async fn answer(
+        &mut self,
+        exchange: &mut Exchange,
+        received: &Received,
+    ) -> Result<Granted, RouteError> {
+        let facts = self.read(exchange, received)?;
+        let permit = self.turn(received, &facts).await?;
+        let profile = self.worker.shared.schedulers.current();
+        let (plan, session) = self.plan(exchange, received, facts, &profile).await?;
+        let cell = exchange.note_destination(plan.destination);
+        let errand = Errand {
+            received,
+            job: plan.job,
+            profile,
+            cell,
+            worker: Arc::clone(&self.worker),
+            request_id: exchange.record.request_id.clone(),
+        };
+        let mut granted = match plan.way {
+            Way::Whole(attempts) => {
+                let limit = plan.server.timeout;
+                self.dispatch(exchange, &errand, attempts, limit).await?
+            }
+            // A long prefill is no fault, and published manifests of pairs carry limits that would cut it.
+            Way::Pair(connector, attempts) => {
+                let pairing = self.dispatch_pair(exchange, &errand, connector, *attempts);
+                Box::pin(pairing).await?
+            }
+        };
+        granted.ending.permit = permit;
+        granted.ending.settling = session
+            .filter(|_| granted.answer.is_success())
+            .map(|session| session.answered(&plan.server, granted.leg.pod()));
+        Ok(granted)
+    }
+
+    /// What the body says, as far as the request needs it.
+    fn read(
+        &mut self,
+        exchange: &mut Exchange,
+        received: &Received,
+    ) -> Result<BodyFacts, RouteError> {
         let shared = &self.worker.shared;
         if !shared.is_synced() {
             return Err(RouteError::NotReady);
         }
-        let snapshot = shared.snapshot.load();
         let facts = BodyFacts::read(received.body())?;
-        exchange.note_body(&facts, &snapshot);
+        exchange.note_body(&facts, &shared.snapshot.load());
         facts.require_prompt()?;
+        Ok(facts)
+    }
+
+    async fn plan(
+        &mut self,
+        exchange: &mut Exchange,
+        received: &Received,
+        facts: BodyFacts,
+        profile: &Profile,
+    ) -> Result<(Plan, Option<Session>), RouteError> {
+        let shared = &self.worker.shared;
+        if let Some(sharing) = &shared.sharing {
+            sharing.demand.note();
+        }
+        let snapshot = shared.snapshot.load_full();
         let path = decoded(received.path());
         let headers = HeadersOf {
             fields: &received.head().fields,
             buffer: received.bytes(),
         };
-        let request = Request {
-            api: exchange.api,
+        let api = exchange.api;
+        let request = || Request {
+            api,
             path: &path,
             headers: &headers,
         };
-        let matched = pipeline::select(&request, &facts.model, &snapshot, &mut self.rng)?;
+        let mut matched = pipeline::select(&request(), &facts.model, &snapshot, &mut self.rng)?;
         exchange.record.route = Some(Arc::clone(&matched.route));
         exchange.record.server = Some(Arc::clone(&matched.backend));
-        let rule = matched.rule;
-        let plan = matched.plan(&request, &facts, &snapshot, &shared.profile, &mut self.rng)?;
-        if shared.explain && received.field_values(EXPLAIN).next() == Some(b"1") {
-            exchange.explanation = Some(Box::new(Explanation::new(rule, &plan)));
+        if shared.explain {
+            exchange.form = received.field_values(EXPLAIN).next().and_then(Form::of);
+            exchange.explanation = exchange.form.map(|_| Box::new(Explanation::new(&matched)));
         }
-        Ok(plan)
-    }
-
-    /// Tries candidates until one gives an answer that is the client's.
-    async fn dispatch(
-        &mut self,
-        exchange: &mut Exchange,
-        plan: Plan,
-        received: &Received,
-    ) -> Result<(Granted, Arc<Cell>), RouteError> {
-        let Plan {
-            destination,
-            edits,
-            mut attempts,
-            timeout,
-            ..
-        } = plan;
-        let cell = exchange.note_destination(destination);
-        let outgoing = outgoing(received, &edits, exchange);
-        let connect_limit = self.worker.shared.limits.connect;
-        while let Some(attempt) = attempts.begin() {
-            exchange.record.attempts = attempts.made();
-            exchange.record.pod = Some(Arc::clone(&attempt.guard.endpoint().pod().name));
-            let _counted = cell.upstream();
-            let worker = Arc::clone(&self.worker);
-            let work = async {
-                if !attempt.wait.is_zero() {
-                    tokio::time::sleep(attempt.wait).await;
-                }
-                let asked = ask(&worker.pool, attempt.address, &outgoing, connect_limit);
-                match timeout {
-                    Some(limit) => {
-                        let timed_out = pipeline::UpstreamFault::Timeout;
-                        tokio::time::timeout(limit, asked)
-                            .await
-                            .unwrap_or(Err(timed_out))
-                    }
-                    None => asked.await,
-                }
-            };
-            match self.client.unless_gone(work).await {
-                Err(Gone) => return Err(RouteError::ClientGone),
-                Ok(Err(fault)) => {
-                    tracing::debug!(address = %attempt.address, %fault, "an attempt failed");
-                    attempts.note_fault(fault);
-                    exchange.note_failed_attempt(&fault);
-                }
-                Ok(Ok(answer)) => {
-                    exchange.record.upstream_status = answer.head.status;
-                    let status =
-                        StatusCode::from_u16(answer.head.status).unwrap_or(StatusCode::BAD_GATEWAY);
-                    match attempts.judge(status, self.worker.shared.errors) {
-                        Verdict::Forward => {
-                            let granted = Granted {
-                                answer,
-                                address: attempt.address,
-                                guard: attempt.guard,
-                            };
-                            return Ok((granted, cell));
-                        }
-                        Verdict::TryNext => {
-                            exchange.note_failed_attempt(&format_args!("status {status}"));
-                        }
-                        Verdict::Replace => {
-                            exchange.note_failed_attempt(&format_args!("status {status}"));
-                            break;
-                        }
-                    }
-                }
-            }
+        let plugins = shared.plugins.cell(exchange.model_label());
+        if let Some(kv) = &shared.kv
+            && let Some(asking) =
+                Asking::of(&matched, received.body(), &facts, &snapshot, &mut self.rng)
+        {
+            // Whatever is not found out is done without.
+            let learned = Box::pin(kv.learn(asking)).await;
+            learned.count(&plugins);
+            matched = matched.knowing(learned.prior);
         }
-        Err(attempts.exhausted())
+        let now = Instant::now();
+        let means = Means {
+            profile,
+            health: &shared.health,
+            now,
+            since_start: now.saturating_duration_since(shared.started),
+            plugins: Some(&plugins),
+        };
+        let session = Session::of(shared, &matched, received, &facts, now);
+        let mut placing = Placing {
+            body: received.body(),
+            means: &means,
+            explanation: exchange.explanation.as_deref_mut(),
+            bound: session.as_ref().and_then(Session::bound),
+            rng: &mut self.rng,
+        };
+        let plan = matched.plan(&request(), facts, &snapshot, &mut placing)?;
+        Ok((plan, session))
     }
 
     async fn list_models(&mut self, exchange: &mut Exchange, head: &RequestHead) -> Next {
@@ -200,7 +203,7 @@ impl Connection {
         let mut reply = Reply::error(error, self.worker.shared.errors)
             .with("x-request-id", exchange.record.request_id.clone());
         if let Some(explanation) = &exchange.explanation {
-            reply = reply.with(EXPLAIN, explanation.line(None));
+            reply = reply.with(EXPLAIN, exchange.told(explanation, None));
         }
         exchange.note_error(error, reply.status());
         if *error == RouteError::ClientGone {
@@ -208,10 +211,6 @@ impl Connection {
         }
         self.send(&reply, keep_alive, old).await
     }
-}
-
-fn outgoing<'r>(received: &'r Received, edits: &'r Edits, exchange: &Exchange) -> Outgoing<'r> {
-    Outgoing::new(received, edits, &exchange.record.request_id)
 }
 
 /// The client's id of the request, or a random UUID of version 4.

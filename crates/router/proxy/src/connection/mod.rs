@@ -1,31 +1,75 @@
 //! One client's connection: requests in, answers out, one after the other.
 
 mod client;
+mod debug;
+mod dispatch;
 mod exchange;
 mod forward;
 mod inference;
+mod leg;
+mod pair;
 mod received;
 mod reply;
+mod session;
+mod waiting;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fastrand::Rng;
-use tokio::net::TcpStream;
+use futures::FutureExt;
+use kthena_router_pipeline::RouteError;
 
 use crate::http1::request::{BadHead, RequestHead};
+use crate::http2;
+use crate::transport::{Rewound, Transport};
 use crate::watchdog::Watchdog;
 use crate::worker::Worker;
 use client::Client;
 pub(crate) use received::Received;
-use reply::Reply;
+pub(crate) use reply::Reply;
 
 /// What a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     /// Models, health, and metrics if so configured.
     Inference,
+    /// Health as usual; requests for models are refused.
+    Refusal(Refusal),
     /// Metrics only.
     Metrics,
+    /// What an operator may look at.
+    Debug,
+}
+
+/// Why requests for models are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Too few descriptors are left.
+    Overloaded,
+    /// The last requests are being served.
+    Draining,
+}
+
+/// How long a client that will be refused may take to ask.
+const REFUSED_WAIT: Duration = Duration::from_secs(2);
+
+/// Turns given to what sends on the transport's behalf before a broken answer is broken for the client too.
+const FLUSH_TURNS: usize = 4;
+
+/// What came in where a request may begin.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every one is a request, and a box would cost each of them an allocation"
+)]
+enum Incoming {
+    Request(RequestHead),
+    /// The client speaks HTTP/2 without having said so before.
+    Http2,
+    /// The client closed or broke off.
+    Closed,
+    Bad(BadHead),
 }
 
 /// Whether the connection goes on.
@@ -38,33 +82,27 @@ enum Next {
     Abort,
 }
 
-struct Connection {
-    client: Client,
+struct Connection<S> {
+    client: Client<S>,
     worker: Arc<Worker>,
     service: Service,
     rng: Rng,
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(
-    stream: TcpStream,
+pub(crate) async fn serve<S: Transport + Send + 'static>(
+    stream: S,
     service: Service,
     worker: Arc<Worker>,
     watchdog: Arc<Watchdog>,
 ) {
-    // Without it the pieces of a stream wait for acknowledgements; a socket that refuses works all the same.
-    let _ = stream.set_nodelay(true);
-    let mut connection = Connection {
-        client: Client::new(stream, watchdog),
-        worker,
-        service,
-        rng: Rng::new(),
-    };
+    let mut connection = Connection::new(stream, service, worker, watchdog);
     loop {
-        let next = match connection.head().await {
-            Ok(Some(head)) => connection.request(head).await,
-            Ok(None) => return,
-            Err(bad) => connection.refuse(bad).await,
+        let next = match connection.incoming().await {
+            Incoming::Request(head) => connection.guarded(head).await,
+            Incoming::Http2 => return Box::pin(connection.upgrade()).await,
+            Incoming::Closed => return,
+            Incoming::Bad(bad) => connection.refuse(bad).await,
         };
         match next {
             Next::KeepAlive => {}
@@ -74,28 +112,111 @@ pub(crate) async fn serve(
     }
 }
 
-impl Connection {
-    /// The head of the next request; `None` if the client closes or breaks off.
-    async fn head(&mut self) -> Result<Option<RequestHead>, BadHead> {
+/// Serves the one request of a transport that is not used again.
+pub(crate) async fn serve_one<S: Transport>(
+    stream: S,
+    service: Service,
+    worker: Arc<Worker>,
+    watchdog: Arc<Watchdog>,
+) {
+    let limit = worker.shared.limits.idle;
+    let mut connection = Connection::new(stream, service, worker, watchdog);
+    let next = match connection.incoming().await {
+        Incoming::Request(head) => connection.guarded(head).await,
+        Incoming::Closed => Next::Abort,
+        Incoming::Bad(bad) => connection.refuse(bad).await,
+        Incoming::Http2 => connection.refuse(BadHead::Malformed).await,
+    };
+    if next == Next::Abort {
+        // A reset overtakes what was handed to the transport and has not left; the task that sends it runs on this
+        // thread and needs a turn.
+        for _ in 0..FLUSH_TURNS {
+            tokio::task::yield_now().await;
+        }
+    } else {
+        connection.client.finish(limit).await;
+    }
+}
+
+impl<S: Transport> Connection<S> {
+    fn new(stream: S, service: Service, worker: Arc<Worker>, watchdog: Arc<Watchdog>) -> Self {
+        Self {
+            client: Client::new(stream, watchdog),
+            worker,
+            service,
+            rng: Rng::new(),
+        }
+    }
+
+    /// Waits for the head of the next request.
+    async fn incoming(&mut self) -> Incoming {
         let limits = &self.worker.shared.limits;
+        self.client.expect_request();
         if self.client.received().is_empty() {
-            self.client.watchdog().arm(limits.idle);
+            let patience = match self.service {
+                Service::Refusal(_) => REFUSED_WAIT.min(limits.idle),
+                _ => limits.idle,
+            };
+            self.client.watchdog().arm(patience);
             self.client.watchdog().set_between_requests(true);
-            if self.client.fill().await.unwrap_or(0) == 0 {
-                return Ok(None);
+            let read = self.client.fill().await;
+            self.client.watchdog().set_between_requests(false);
+            self.client.watchdog().disarm();
+            if read.unwrap_or(0) == 0 {
+                return Incoming::Closed;
             }
         }
-        self.client.watchdog().set_between_requests(false);
-        self.client.watchdog().arm(limits.head_time);
-        loop {
-            if let Some(head) = RequestHead::parse(self.client.received(), limits.head)? {
-                self.client.watchdog().disarm();
-                return Ok(Some(head));
-            }
-            if self.client.fill().await.unwrap_or(0) == 0 {
-                return Ok(None);
-            }
+        match RequestHead::parse(self.client.received(), limits.head) {
+            Ok(Some(head)) => Incoming::Request(head),
+            Ok(None) => self.rest_of_head().await,
+            Err(bad) => self.not_a_head(bad),
         }
+    }
+
+    /// Few heads come in pieces, so only those cost a timer.
+    async fn rest_of_head(&mut self) -> Incoming {
+        let (limit, time) = {
+            let limits = &self.worker.shared.limits;
+            (limits.head, limits.head_time)
+        };
+        let reading = async {
+            loop {
+                if self.client.fill().await.unwrap_or(0) == 0 {
+                    return Incoming::Closed;
+                }
+                match RequestHead::parse(self.client.received(), limit) {
+                    Ok(Some(head)) => return Incoming::Request(head),
+                    Ok(None) => {}
+                    Err(bad) => return self.not_a_head(bad),
+                }
+            }
+        };
+        tokio::time::timeout(time, reading)
+            .await
+            .unwrap_or(Incoming::Bad(BadHead::TooSlow))
+    }
+
+    fn not_a_head(&self, bad: BadHead) -> Incoming {
+        let received = self.client.received();
+        let shared = received.len().min(http2::PREFACE.len());
+        if S::PROTOCOL.is_none() && received[..shared] == http2::PREFACE[..shared] {
+            Incoming::Http2
+        } else {
+            Incoming::Bad(bad)
+        }
+    }
+
+    /// Serves a request, whatever it does to us.
+    async fn guarded(&mut self, head: RequestHead) -> Next {
+        let served = AssertUnwindSafe(self.request(head)).catch_unwind().await;
+        let Ok(next) = served else {
+            tracing::error!("a request panicked; its connection is closed");
+            if self.client.is_answering() {
+                return Next::Abort;
+            }
+            return self.send(&Reply::text(500, ""), false, false).await;
+        };
+        next
     }
 
     async fn refuse(&mut self, bad: BadHead) -> Next {
@@ -103,6 +224,7 @@ impl Connection {
             BadHead::Malformed => "malformed request",
             BadHead::TooLarge => "request header fields too large",
             BadHead::Ambiguous => "ambiguous message length",
+            BadHead::TooSlow => "the request header did not arrive in time",
         };
         self.send(&Reply::text(bad.status(), message), false, false)
             .await
@@ -111,7 +233,10 @@ impl Connection {
     async fn request(&mut self, head: RequestHead) -> Next {
         let buffer = self.client.received();
         let (path, is_get) = (head.path(buffer), head.method(buffer) == "GET");
-        let inference = self.service == Service::Inference;
+        let inference = matches!(self.service, Service::Inference | Service::Refusal(_));
+        if self.service == Service::Debug {
+            return Box::pin(self.debug(head)).await;
+        }
         if inference && path.starts_with("/v1/") {
             return Box::pin(self.inference(head)).await;
         }
@@ -138,15 +263,29 @@ impl Connection {
 
     fn readiness(&self) -> Reply {
         let shared = &self.worker.shared;
-        if shared.is_synced() && !shared.is_draining() {
+        if shared.is_ready() {
             Reply::json(200, r#"{"message":"router is ready"}"#)
         } else {
             Reply::json(503, r#"{"message":"router is not ready"}"#)
         }
     }
 
+    /// Whether the connection may wait for another request.
+    fn may_stay(&self) -> bool {
+        !matches!(self.service, Service::Refusal(_)) && !self.worker.shared.is_draining()
+    }
+
+    /// Why requests for models are refused here, if they are.
+    fn refusal(&self) -> Option<RouteError> {
+        match self.service {
+            Service::Refusal(Refusal::Overloaded) => Some(RouteError::Overloaded),
+            Service::Refusal(Refusal::Draining) => Some(RouteError::Draining),
+            _ => None,
+        }
+    }
+
     async fn send(&mut self, reply: &Reply, keep_alive: bool, old: bool) -> Next {
-        let keep_alive = keep_alive && !self.worker.shared.is_draining();
+        let keep_alive = keep_alive && self.may_stay();
         let limit = self.worker.shared.limits.idle;
         match self
             .client
@@ -157,5 +296,14 @@ impl Connection {
             Ok(()) => Next::Close,
             Err(_) => Next::Abort,
         }
+    }
+}
+
+impl<S: Transport + Send + 'static> Connection<S> {
+    /// Goes on in HTTP/2, from the bytes already received.
+    async fn upgrade(self) {
+        let (stream, received, watchdog) = self.client.into_parts();
+        let rewound = Rewound::new(received, stream);
+        http2::serve(rewound, self.service, self.worker, watchdog).await;
     }
 }

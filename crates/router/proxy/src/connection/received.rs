@@ -6,6 +6,7 @@ use super::Connection;
 use crate::http1::chunks::ChunkWalker;
 use crate::http1::fields::Length;
 use crate::http1::request::RequestHead;
+use crate::transport::Transport;
 
 /// Head and body of a request with the bytes they stand in.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl Received {
 
 const BROKEN_OFF: RouteError = RouteError::BodyUnreadable("the connection was closed inside it");
 
-impl Connection {
+impl<S: Transport> Connection<S> {
     /// Reads the body that belongs to `head`.
     pub(super) async fn receive(&mut self, head: RequestHead) -> Result<Received, RouteError> {
         let limit = self.worker.shared.limits.body;
@@ -79,7 +80,6 @@ impl Connection {
         while self.client.received().len() < end {
             self.read_on().await?;
         }
-        self.client.watchdog().disarm();
         Ok(Received {
             bytes: self.client.take(end),
             unchunked: None,
@@ -108,7 +108,6 @@ impl Connection {
                 return Err(RouteError::BodyTooLarge);
             }
             if walker.is_done() {
-                self.client.watchdog().disarm();
                 return Ok(Received {
                     bytes,
                     unchunked: Some(body),
@@ -120,10 +119,11 @@ impl Connection {
     }
 
     async fn read_on(&mut self) -> Result<(), RouteError> {
-        self.client.watchdog().arm(self.worker.shared.limits.idle);
-        match self.client.fill().await {
-            Ok(1..) => Ok(()),
-            Ok(0) | Err(_) => Err(BROKEN_OFF),
+        let limit = self.worker.shared.limits.idle;
+        match tokio::time::timeout(limit, self.client.fill()).await {
+            Ok(Ok(1..)) => Ok(()),
+            Ok(Ok(0) | Err(_)) => Err(BROKEN_OFF),
+            Err(_) => Err(RouteError::BodyTimedOut),
         }
     }
 

@@ -9,7 +9,7 @@ use kthena_router_pipeline::{ErrorStyle, RouteError};
 
 /// A complete answer.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(crate) struct Reply {
     status: StatusCode,
     fields: Vec<(&'static str, String)>,
     body: Vec<u8>,
@@ -27,16 +27,16 @@ impl Reply {
         }
     }
 
-    pub(super) fn text(status: u16, body: &str) -> Self {
+    pub(crate) fn text(status: u16, body: &str) -> Self {
         Self::new(status, "text/plain", body)
     }
 
-    pub(super) fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self::new(status, JSON, body)
     }
 
     /// What a client is told about an error.
-    pub(super) fn error(error: &RouteError, style: ErrorStyle) -> Self {
+    pub(crate) fn error(error: &RouteError, style: ErrorStyle) -> Self {
         let (status, body) = error.render(style);
         let mut reply = Self::json(status.as_u16(), body);
         if style == ErrorStyle::OpenAi
@@ -66,7 +66,7 @@ impl Reply {
         Self::text(if is_get { 301 } else { 307 }, "").with("location", location)
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: String) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: String) -> Self {
         self.fields.push((name, value));
         self
     }
@@ -76,7 +76,7 @@ impl Reply {
     }
 
     /// The bytes to send. `old`: to an HTTP/1.0 client, which must be told that the connection stays open.
-    pub(super) fn encode(&self, keep_alive: bool, old: bool) -> Vec<u8> {
+    pub(crate) fn encode(&self, keep_alive: bool, old: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(256 + self.body.len());
         push_status(self.status.as_u16(), &mut out);
         for (name, value) in &self.fields {

@@ -28,6 +28,8 @@ pub(crate) enum BadHead {
     Malformed,
     TooLarge,
     Ambiguous,
+    /// It did not arrive in time.
+    TooSlow,
 }
 
 impl BadHead {
@@ -35,6 +37,7 @@ impl BadHead {
         match self {
             Self::Malformed | Self::Ambiguous => 400,
             Self::TooLarge => 431,
+            Self::TooSlow => 408,
         }
     }
 }
@@ -97,6 +100,11 @@ impl RequestHead {
     pub(crate) fn path<'b>(&self, buffer: &'b [u8]) -> &'b str {
         let target = self.target(buffer);
         target.split_once('?').map_or(target, |(path, _)| path)
+    }
+
+    /// The version as the access log names it.
+    pub(crate) fn protocol(&self) -> &'static str {
+        if self.old { "HTTP/1.0" } else { "HTTP/1.1" }
     }
 
     pub(crate) fn has_body(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kthena_router_pipeline::UpstreamFault;
 use tokio::net::TcpStream;
@@ -15,9 +15,18 @@ use crate::scratch;
 /// The head of an answer, and what was received behind it.
 pub(crate) struct Answer {
     pub(crate) stream: TcpStream,
+    pub(crate) address: SocketAddr,
+    /// How long the connection took, if it was made for this request.
+    pub(crate) connect: Option<Duration>,
     pub(crate) head: ResponseHead,
     /// Everything received so far; the head refers to it.
     pub(crate) buffer: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.head.status)
+    }
 }
 
 enum Failed {
@@ -34,15 +43,16 @@ pub(crate) async fn ask(
     connect_limit: Duration,
 ) -> Result<Answer, UpstreamFault> {
     if let Some(stream) = pool.take(address) {
-        match exchange(stream, request).await {
+        match exchange(stream, address, None, request).await {
             Ok(answer) => return Ok(answer),
             // The engine closed the waiting connection just then; that says nothing about the engine.
             Err(Failed::Unanswered) => {}
             Err(Failed::Fault(fault)) => return Err(fault),
         }
     }
+    let began = Instant::now();
     let stream = dial(address, connect_limit).await?;
-    exchange(stream, request)
+    exchange(stream, address, Some(began.elapsed()), request)
         .await
         .map_err(|failed| match failed {
             Failed::Unanswered => UpstreamFault::Closed,
@@ -54,13 +64,24 @@ async fn dial(address: SocketAddr, limit: Duration) -> Result<TcpStream, Upstrea
     let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
     let stream = connected
         .map_err(|_| UpstreamFault::Connect)?
-        .map_err(|_| UpstreamFault::Connect)?;
+        .map_err(|error| {
+            if crate::descriptors::is_exhausted(&error) {
+                UpstreamFault::NoDescriptor
+            } else {
+                UpstreamFault::Connect
+            }
+        })?;
     // Without it small requests wait for acknowledgements; a socket that refuses works all the same.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
-async fn exchange(mut stream: TcpStream, request: &Outgoing<'_>) -> Result<Answer, Failed> {
+async fn exchange(
+    mut stream: TcpStream,
+    address: SocketAddr,
+    connect: Option<Duration>,
+    request: &Outgoing<'_>,
+) -> Result<Answer, Failed> {
     // An engine may refuse a large body and close while it is being sent; its answer still counts.
     let _ = request.send(&mut stream).await;
     let mut buffer = Vec::new();
@@ -80,6 +101,8 @@ async fn exchange(mut stream: TcpStream, request: &Outgoing<'_>) -> Result<Answe
             Ok(Some(head)) => {
                 return Ok(Answer {
                     stream,
+                    address,
+                    connect,
                     head,
                     buffer,
                 });

@@ -43,6 +43,21 @@ impl<'r> Outgoing<'r> {
         }
     }
 
+    /// The same in one piece that borrows nothing.
+    pub(crate) fn owned(received: &Received, edits: &Edits, request_id: &str) -> Outgoing<'static> {
+        let length = edits.length(received.body());
+        let mut head = Vec::with_capacity(received.head_size() + 128 + length);
+        write_head(received, length, request_id, &mut head);
+        for piece in edits.pieces(received.body()) {
+            head.extend_from_slice(piece);
+        }
+        Outgoing {
+            head,
+            body: SmallVec::new(),
+            is_head_request: received.method() == "HEAD",
+        }
+    }
+
     /// Sends everything.
     pub(crate) async fn send(&self, io: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
         if self.body.is_empty() {

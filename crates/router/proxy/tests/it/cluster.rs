@@ -182,7 +182,7 @@ async fn a_chat_reaches_the_engine_until_the_route_is_deleted() {
     assert_eq!(answer.text(), "\"hello\"");
     assert_eq!(
         explanation(&answer),
-        "route default/r rule all -> server default/s -> pod p: the only pod; requests in flight (p 0)"
+        "route default/r rule all -> server default/s -> pod p: the only pod (p 100: least-request 100, in flight 0)"
     );
     assert_eq!(engine.seen()[0].json()["model"], "m");
 

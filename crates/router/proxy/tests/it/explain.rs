@@ -29,7 +29,7 @@ async fn who_asks_is_told() {
     assert_eq!(
         answer.headers(EXPLAIN),
         [
-            "route ns/r rules[0] -> server ns/s -> pod pod-0: the only pod; requests in flight (pod-0 0)"
+            "route ns/r rules[0] -> server ns/s -> pod pod-0: the only pod (pod-0 100: least-request 100, in flight 0)"
         ]
     );
     assert_eq!((answer.status, answer.text()), (200, "{}"));
@@ -79,7 +79,7 @@ async fn pods_that_failed_first_are_named() {
     assert_eq!(
         told,
         "route ns/r rules[0] -> server ns/s -> pod pod-1 after pod-0 (the connection was closed before an answer): \
-         next fewest requests in flight (pod-0 0, pod-1 0)"
+         next best score (pod-0 100: least-request 100, in flight 0 | pod-1 100: least-request 100, in flight 0)"
     );
 }
 
@@ -95,7 +95,7 @@ async fn an_error_tells_which_pods_failed() {
         answer.header(EXPLAIN),
         Some(
             "route ns/r rules[0] -> server ns/s -> no pod answered: \
-             pod-0 (the connection was closed before an answer)"
+             pod-0 (the connection was closed before an answer) (pod-0 100: least-request 100, in flight 0)"
         )
     );
 }

@@ -175,3 +175,119 @@ async fn nobody_listening_is_a_bad_gateway() {
 
     assert_eq!(status, 502);
 }
+
+#[tokio::test]
+async fn the_log_names_the_pod_that_answered() {
+    let engines =
+        Engine::start_several(vec![always(vec![Step::Close]), always(ok("\"good\""))]).await;
+    let router = TestRouter::serving(&[&engines[0], &engines[1]]).await;
+
+    crate::client::soon(async {
+        while engines[0].seen().is_empty() {
+            assert_eq!(router.ask(&chat("m")).await.status, 200);
+        }
+    })
+    .await;
+
+    let log = router.stop().await;
+    assert!(
+        log.iter().all(|line| line.contains("selected_pod=pod-1 ")),
+        "{log:#?}"
+    );
+    assert!(
+        log.iter()
+            .any(|line| line.contains(" upstream_attempts=2 "))
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_points_elsewhere_is_not_followed() {
+    let moved = answer("307 Temporary Redirect", "text/plain", "");
+    let text = String::from_utf8(moved).unwrap();
+    let moved = text.replacen("\r\n", "\r\nlocation: http://127.0.0.1:1/\r\n", 1);
+    let engine = Engine::start(move |_, _| vec![Step::Send(moved.clone().into_bytes())]).await;
+    let router = TestRouter::serving(&[&engine]).await;
+
+    let answer = router.ask(&chat("m")).await;
+
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (307, Some("http://127.0.0.1:1/"))
+    );
+    assert_eq!(engine.seen().len(), 1);
+}
+
+/// Ejections that last longer than any test, or no time at all.
+fn ejecting(period: Duration) -> kthena_router_proxy::RouterConfig {
+    let mut config = config();
+    config.health.base_ejection = period;
+    config.health.max_ejection = period;
+    config.health.slow_start = Duration::ZERO;
+    config
+}
+
+#[tokio::test]
+async fn a_pod_that_keeps_failing_is_asked_no_more() {
+    let engines = Engine::start_several(vec![
+        always(refusal("503 Service Unavailable")),
+        always(ok("\"good\"")),
+    ])
+    .await;
+    let both = [&engines[0], &engines[1]];
+    let router = TestRouter::with(ejecting(Duration::from_hours(1)), &both, &json!({})).await;
+    let mut client = router.client().await;
+
+    crate::client::soon(async {
+        while engines[0].seen().len() < 5 {
+            assert_eq!(client.ask(&chat("m")).await.status, 200);
+        }
+    })
+    .await;
+    for _ in 0..40 {
+        assert_eq!(client.ask(&chat("m")).await.status, 200);
+    }
+
+    assert_eq!(engines[0].seen().len(), 5, "it was ejected");
+    router
+        .until_metric("kthena_router_endpoint_ejections_total 1")
+        .await;
+}
+
+#[tokio::test]
+async fn the_last_pod_is_asked_however_it_fails() {
+    let engine = Engine::start(|_, _| refusal("503 Service Unavailable")).await;
+    let router = TestRouter::with(ejecting(Duration::from_hours(1)), &[&engine], &json!({})).await;
+    let mut client = router.client().await;
+
+    for _ in 0..20 {
+        assert_eq!(client.ask(&chat("m")).await.status, 503);
+    }
+
+    assert_eq!(engine.seen().len(), 20);
+}
+
+#[tokio::test]
+async fn a_pod_that_recovers_is_asked_again() {
+    let recovering: Script = Box::new(|number, _| {
+        if number < 5 {
+            refusal("503 Service Unavailable")
+        } else {
+            ok("\"well\"")
+        }
+    });
+    let engines = Engine::start_several(vec![recovering, always(ok("\"good\""))]).await;
+    let both = [&engines[0], &engines[1]];
+    let router = TestRouter::with(ejecting(Duration::from_millis(1)), &both, &json!({})).await;
+    let mut client = router.client().await;
+
+    crate::client::soon(async {
+        loop {
+            let answer = client.ask(&chat("m")).await;
+            assert_eq!(answer.status, 200);
+            if answer.text() == "\"well\"" {
+                return;
+            }
+        }
+    })
+    .await;
+}

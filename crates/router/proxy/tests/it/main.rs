@@ -7,16 +7,25 @@
 )]
 
 mod answers;
+mod cached;
 mod client;
 mod cluster;
+mod debug;
 mod drain;
 mod engine;
 mod errors;
 mod explain;
 mod faults;
 mod health;
+mod http2;
+mod limits;
 mod logs;
+mod pairs;
+mod panics;
+mod queues;
 mod requests;
+mod sessions;
 mod setup;
 mod simulated;
 mod streams;
+mod tls;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kthena_router_observability::{LogFormat, LogOutput};
-use kthena_router_proxy::{ProxyError, Publisher, Router, RouterConfig};
+use kthena_router_proxy::{
+    ProxyError, Publisher, Router, RouterConfig, SchedulerConfig, SchedulingConfig,
+};
 use kthena_router_view::{PodFacts, View};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -20,6 +22,7 @@ use crate::engine::Engine;
 pub(crate) struct TestRouter {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: SocketAddr,
+    pub(crate) debug: Option<SocketAddr>,
     pub(crate) publisher: Publisher,
     pub(crate) shutdown: CancellationToken,
     running: JoinHandle<Result<(), ProxyError>>,
@@ -27,8 +30,18 @@ pub(crate) struct TestRouter {
     _folder: TempDir,
 }
 
+/// Places by requests in flight alone, so that equal prompts need not go to one engine.
+fn by_requests_in_flight() -> SchedulingConfig {
+    let text = "scheduler: {plugins: {Score: {enabled: [{name: least-request, weight: 1}]}}}";
+    SchedulingConfig {
+        config: SchedulerConfig::read(text).unwrap().config,
+        file: None,
+    }
+}
+
 pub(crate) fn config() -> RouterConfig {
     RouterConfig {
+        scheduling: by_requests_in_flight(),
         listen: "127.0.0.1:0".parse().unwrap(),
         metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
         workers: NonZeroUsize::new(2).unwrap(),
@@ -39,10 +52,16 @@ pub(crate) fn config() -> RouterConfig {
 
 /// A view with one route of model `m` to server `s`, whose pods are `engines`.
 pub(crate) fn view(engines: &[&Engine], spec: &Value) -> View {
+    let addresses: Vec<SocketAddr> = engines.iter().map(|engine| engine.address).collect();
+    view_of(&addresses, spec)
+}
+
+/// The same, by the engines' addresses, which have one port.
+pub(crate) fn view_of(engines: &[SocketAddr], spec: &Value) -> View {
     let mut view = View::default();
     let mut server_spec = json!({
         "workloadSelector": {"matchLabels": {"app": "m"}},
-        "workloadPort": {"port": engines.first().map_or(1, |engine| engine.address.port())},
+        "workloadPort": {"port": engines.first().map_or(1, SocketAddr::port)},
     });
     server_spec
         .as_object_mut()
@@ -65,7 +84,8 @@ pub(crate) fn view(engines: &[&Engine], spec: &Value) -> View {
             uid: format!("uid-{number}"),
             labels: [("app".to_owned(), "m".to_owned())].into(),
             ready: true,
-            address: Some(engine.address.ip()),
+            address: Some(engine.ip()),
+            started_unix: None,
         });
     }
     view
@@ -82,6 +102,7 @@ impl TestRouter {
         Self {
             address: router.address(),
             metrics: router.metrics_address().unwrap(),
+            debug: router.debug_address(),
             publisher: router.publisher(),
             shutdown: shutdown.clone(),
             running: tokio::spawn(router.serve(shutdown)),

@@ -64,6 +64,7 @@ async fn router(engine: &Simulated) -> TestRouter {
         labels: [("app".to_owned(), "m".to_owned())].into(),
         ready: true,
         address: Some(engine.address.ip()),
+        started_unix: None,
     });
     router.publisher.publish(view.snapshot());
     router

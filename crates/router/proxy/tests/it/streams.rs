@@ -182,13 +182,13 @@ async fn a_stream_that_breaks_off_reaches_the_client_broken(#[case] end: Step) {
     let router = TestRouter::serving(&[&engine]).await;
     let mut client = router.client().await;
     client.send(&stream("m", "")).await;
-    client.until("content").await;
+    client.until("\"content\"").await;
     gate.add_permits(1);
 
     let answer = client.answer().await;
 
     assert!(!answer.complete);
-    assert!(answer.text().contains("content"));
+    assert!(answer.text().contains("\"content\""));
     assert_eq!(
         engine.seen().len(),
         1,

@@ -20,6 +20,7 @@ fn pod(name: &str, uid: &str, labels: &[(&str, &str)]) -> PodFacts {
             .collect(),
         ready: true,
         address: Some([10, 0, 0, 1].into()),
+        started_unix: None,
     }
 }
 
@@ -41,8 +42,7 @@ fn names(snapshot: &Snapshot, server: &str) -> Vec<String> {
     snapshot
         .server(server)
         .unwrap()
-        .candidates()
-        .iter()
+        .pods()
         .map(|one| one.endpoint.pod().name.to_string())
         .collect()
 }
@@ -57,7 +57,13 @@ fn a_server_that_arrives_after_its_pods_has_them() {
     let snapshot = view.snapshot();
     assert_eq!(names(&snapshot, "ns/s"), ["a"]);
     assert_eq!(
-        snapshot.server("ns/s").unwrap().candidates()[0].address,
+        snapshot
+            .server("ns/s")
+            .unwrap()
+            .pods()
+            .next()
+            .unwrap()
+            .address,
         "10.0.0.1:8000".parse().unwrap()
     );
 }
@@ -70,11 +76,21 @@ fn a_pod_may_belong_to_two_servers_and_counts_once() {
     view.apply_pod(pod("a", "1", &[("app", "x"), ("tier", "1")]));
 
     let snapshot = view.snapshot();
-    let _busy = snapshot.server("ns/s").unwrap().candidates()[0]
+    let _busy = snapshot
+        .server("ns/s")
+        .unwrap()
+        .pods()
+        .next()
+        .unwrap()
         .endpoint
         .begin();
     assert_eq!(
-        snapshot.server("ns/t").unwrap().candidates()[0]
+        snapshot
+            .server("ns/t")
+            .unwrap()
+            .pods()
+            .next()
+            .unwrap()
             .endpoint
             .in_flight(),
         1
@@ -87,7 +103,12 @@ fn updates_keep_counters_and_another_uid_or_a_return_does_not() {
     view.apply_server(server("s", &selecting(&[("app", "x")])));
     view.apply_pod(pod("a", "1", &[("app", "x")]));
     let before = view.snapshot();
-    let busy = before.server("ns/s").unwrap().candidates()[0]
+    let busy = before
+        .server("ns/s")
+        .unwrap()
+        .pods()
+        .next()
+        .unwrap()
         .endpoint
         .begin();
 
@@ -95,7 +116,7 @@ fn updates_keep_counters_and_another_uid_or_a_return_does_not() {
     moved.address = Some([10, 0, 0, 9].into());
     view.apply_pod(moved);
     let updated = view.snapshot();
-    let candidate = &updated.server("ns/s").unwrap().candidates()[0];
+    let candidate = &updated.server("ns/s").unwrap().pods().next().unwrap();
     assert_eq!(
         (
             candidate.endpoint.in_flight(),
@@ -106,7 +127,12 @@ fn updates_keep_counters_and_another_uid_or_a_return_does_not() {
 
     view.apply_pod(pod("a", "2", &[("app", "x")]));
     assert_eq!(
-        view.snapshot().server("ns/s").unwrap().candidates()[0]
+        view.snapshot()
+            .server("ns/s")
+            .unwrap()
+            .pods()
+            .next()
+            .unwrap()
             .endpoint
             .in_flight(),
         0
@@ -143,6 +169,22 @@ fn a_selector_that_matches_nothing_any_more_has_no_pods() {
     assert!(names(&view.snapshot(), "ns/s").is_empty());
     view.delete_server("ns", "s");
     assert!(view.snapshot().server("ns/s").is_none());
+}
+
+#[test]
+fn a_servers_retry_budget_outlives_its_changes() {
+    let mut view = View::default();
+    view.apply_server(server("s", &selecting(&[("app", "x")])));
+    let budget = |view: &mut View| {
+        let snapshot = view.snapshot();
+        Arc::clone(&snapshot.server("ns/s").unwrap().budget)
+    };
+    let before = budget(&mut view);
+
+    view.apply_pod(pod("a", "1", &[("app", "z")]));
+    view.apply_server(server("s", &selecting(&[("app", "z")])));
+
+    assert!(Arc::ptr_eq(&before, &budget(&mut view)));
 }
 
 #[test]
@@ -267,17 +309,13 @@ fn roles_follow_the_labels() {
     view.apply_server(server("s", &spec));
 
     let snapshot = view.snapshot();
-    let Members::Disaggregated { groups, .. } = &snapshot.server("ns/s").unwrap().members else {
-        panic!("no roles")
-    };
-    assert_eq!(names(&snapshot, "ns/s"), ["both"]);
     assert_eq!(
-        (
-            groups.len(),
-            groups["g"].prefill.len(),
-            groups["g"].decode.len()
-        ),
-        (1, 1, 1)
+        roles(&snapshot, "ns/s"),
+        [(
+            "g".to_owned(),
+            vec!["prefill".to_owned()],
+            vec!["both".to_owned()]
+        )]
     );
 
     view.apply_pod(pod(
@@ -286,10 +324,132 @@ fn roles_follow_the_labels() {
         &[("app", "x"), ("group", "h"), ("d", "1")],
     ));
     let moved = view.snapshot();
-    let Members::Disaggregated { groups, .. } = &moved.server("ns/s").unwrap().members else {
+    assert_eq!(
+        roles(&moved, "ns/s"),
+        [
+            ("g".to_owned(), vec!["prefill".to_owned()], vec![]),
+            ("h".to_owned(), vec![], vec!["both".to_owned()]),
+        ]
+    );
+
+    view.delete_pod("ns", "prefill", "1");
+    assert_eq!(
+        roles(&view.snapshot(), "ns/s"),
+        [("h".to_owned(), vec![], vec!["both".to_owned()])],
+        "a group without pods is gone"
+    );
+}
+
+/// Each group with its prefill and its decode pods.
+fn roles(snapshot: &Snapshot, server: &str) -> Vec<(String, Vec<String>, Vec<String>)> {
+    let Members::Disaggregated(roles) = &snapshot.server(server).unwrap().members else {
         panic!("no roles")
     };
-    assert_eq!((groups["g"].decode.len(), groups["h"].decode.len()), (0, 1));
+    let name_of =
+        |candidate: &kthena_router_scheduler::Candidate| candidate.endpoint.pod().name.to_string();
+    let decode_of = |group: &crate::Group| {
+        let all = roles.decode().iter().enumerate();
+        all.filter(|(at, _)| std::ptr::eq(roles.partners(*at), group.prefill.as_slice()))
+            .filter(|(at, _)| roles.group_of(*at).unwrap().name == group.name)
+            .map(|(_, candidate)| name_of(candidate))
+            .collect::<Vec<_>>()
+    };
+    let paired: Vec<_> = roles.paired().iter().map(name_of).collect();
+    let told = roles.groups().iter().map(|group| {
+        let decode = decode_of(group);
+        for name in &decode {
+            assert_eq!(paired.contains(name), !group.prefill.is_empty());
+        }
+        assert_eq!(decode.len(), group.decode);
+        (
+            group.name.clone(),
+            group.prefill.iter().map(name_of).collect(),
+            decode,
+        )
+    });
+    told.collect()
+}
+
+fn route(name: &str, created: &str, spec: &serde_json::Value) -> ModelRoute {
+    let meta = json!({"namespace": "ns", "name": name, "creationTimestamp": created});
+    serde_json::from_value(json!({"metadata": meta, "spec": spec})).unwrap()
+}
+
+/// Key of the route that a plain request for `model` meets.
+fn met(view: &mut View, model: &str) -> Option<String> {
+    let snapshot = view.snapshot();
+    let facts = kthena_router_routing::RouteFacts {
+        model,
+        path: b"/v1/chat/completions",
+        headers: &kthena_router_routing::NoHeaders,
+    };
+    let selection = snapshot.routes.select(&facts, 0)?;
+    Some(selection.route.key().to_string())
+}
+
+const RULES: &str = r#"[{"targetModels": [{"modelServerName": "s"}]}]"#;
+
+#[test]
+fn all_names_of_a_route_follow_its_edits() {
+    let rules: serde_json::Value = serde_json::from_str(RULES).unwrap();
+    let mut view = View::default();
+    let spec = json!({"modelName": "m", "loraAdapters": ["a", "b"], "rules": rules});
+    view.apply_route(&route("r", "2026-01-01T00:00:00Z", &spec));
+    assert_eq!(met(&mut view, "b").as_deref(), Some("ns/r"));
+
+    let spec = json!({"modelName": "m", "loraAdapters": ["c"], "rules": rules});
+    view.apply_route(&route("r", "2026-01-01T00:00:00Z", &spec));
+    assert_eq!(view.snapshot().routes.models(), ["c", "m"]);
+    assert_eq!(met(&mut view, "a"), None);
+    assert_eq!(met(&mut view, "c").as_deref(), Some("ns/r"));
+
+    let spec = json!({"modelName": "m", "parentRefs": [{"name": "gw"}], "rules": rules});
+    view.apply_route(&route("r", "2026-01-01T00:00:00Z", &spec));
+    assert_eq!(met(&mut view, "m"), None, "it moved to a gateway");
+}
+
+#[test]
+fn the_next_oldest_route_takes_over_a_name() {
+    let rules: serde_json::Value = serde_json::from_str(RULES).unwrap();
+    let spec = json!({"modelName": "m", "rules": rules});
+    let mut view = View::default();
+    view.apply_route(&route("young", "2026-01-02T00:00:00Z", &spec));
+    view.apply_route(&route("old", "2026-01-01T00:00:00Z", &spec));
+    assert_eq!(met(&mut view, "m").as_deref(), Some("ns/old"));
+
+    view.delete_route("ns", "old");
+    assert_eq!(met(&mut view, "m").as_deref(), Some("ns/young"));
+    view.delete_route("other", "young");
+    assert_eq!(met(&mut view, "m").as_deref(), Some("ns/young"));
+    view.delete_route("ns", "young");
+    assert_eq!(met(&mut view, "m"), None);
+    assert!(view.snapshot().routes.models().is_empty());
+}
+
+#[test]
+fn servers_of_a_model_are_found_through_its_routes() {
+    let mut view = View::default();
+    let mut spec = selecting(&[("app", "x")]);
+    spec["model"] = json!("served");
+    view.apply_server(server("s", &spec));
+    view.apply_server(server("t", &selecting(&[("app", "x")])));
+    let targets =
+        json!([{"modelServerName": "s"}, {"modelServerName": "t"}, {"modelServerName": "gone"}]);
+    let spec =
+        json!({"modelName": "m", "loraAdapters": ["a"], "rules": [{"targetModels": targets}]});
+    view.apply_route(&route("r", "2026-01-01T00:00:00Z", &spec));
+    let snapshot = view.snapshot();
+    let found = |model| -> Vec<(String, String)> {
+        let servers = snapshot.servers_of(model);
+        servers
+            .map(|(server, served)| (server.key.to_string(), served.to_owned()))
+            .collect()
+    };
+    let told = |server: &str, served: &str| (server.to_owned(), served.to_owned());
+
+    assert_eq!(found("m"), [told("ns/s", "served"), told("ns/t", "m")]);
+    assert_eq!(found("a"), [told("ns/s", "a"), told("ns/t", "a")]);
+    assert!(found("stranger").is_empty());
 }
 
 /// What may happen, over few names so that everything meets everything.
@@ -304,6 +464,10 @@ enum Happening {
         role: &'static str,
     },
     PodGone(&'static str),
+    /// A deletion that names the UID it is about.
+    PodGoneLate(&'static str, &'static str),
+    /// The watch broke: everything that exists is told again, and what it missed as deletions.
+    Relist,
     Server {
         name: &'static str,
         app: &'static str,
@@ -320,6 +484,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         6 => (name(), select(&["1", "2"][..]), prop::bool::weighted(0.8), app(), select(&["", "g", "h"][..]), select(&["d", "p"][..]))
             .prop_map(|(name, uid, ready, app, group, role)| Happening::Pod { name, uid, ready, app, group, role }),
         2 => name().prop_map(Happening::PodGone),
+        1 => (name(), select(&["1", "2"][..])).prop_map(|(name, uid)| Happening::PodGoneLate(name, uid)),
+        1 => Just(Happening::Relist),
         3 => (select(&["s", "t"][..]), app(), any::<bool>()).prop_map(|(name, app, pd)| Happening::Server { name, app, pd }),
         1 => select(&["s", "t"][..]).prop_map(Happening::ServerGone),
         2 => Just(Happening::Look),
@@ -351,10 +517,13 @@ fn membership(snapshot: &Snapshot) -> BTreeSet<(String, String, String, String)>
         };
         match &server.members {
             Members::Aggregated(members) => note("member".to_owned(), members),
-            Members::Disaggregated { groups, .. } => {
-                for (name, group) in groups {
-                    note(format!("{name} d"), &group.decode);
-                    note(format!("{name} p"), &group.prefill);
+            Members::Disaggregated(roles) => {
+                for (at, candidate) in roles.decode().iter().enumerate() {
+                    let group = roles.group_of(at).unwrap();
+                    note(format!("{} d", group.name), std::slice::from_ref(candidate));
+                }
+                for group in roles.groups() {
+                    note(format!("{} p", group.name), &group.prefill);
                 }
             }
         }
@@ -390,8 +559,37 @@ impl Model {
             Happening::ServerGone(name) => {
                 self.servers.remove(name);
             }
-            Happening::Look => {}
+            Happening::PodGoneLate(name, uid) => {
+                self.pods
+                    .retain(|other, pod| *other != name || pod.0 != uid);
+            }
+            Happening::Look | Happening::Relist => {}
         }
+    }
+
+    /// What a relist tells: all that exists, and deletions of the rest.
+    fn relisted(&self) -> Vec<Happening> {
+        let mut told = Vec::new();
+        for name in ["s", "t"] {
+            told.push(match self.servers.get(name) {
+                Some((app, pd)) => Happening::Server { name, app, pd: *pd },
+                None => Happening::ServerGone(name),
+            });
+        }
+        for name in ["c", "a", "b"] {
+            told.push(match self.pods.get(name) {
+                Some((uid, app, group, role)) => Happening::Pod {
+                    name,
+                    uid,
+                    ready: true,
+                    app,
+                    group,
+                    role,
+                },
+                None => Happening::PodGone(name),
+            });
+        }
+        told
     }
 
     fn membership(&self) -> BTreeSet<(String, String, String, String)> {
@@ -433,6 +631,8 @@ fn tell(view: &mut View, happening: &Happening) {
             });
         }
         Happening::PodGone(name) => view.delete_pod("ns", name, ""),
+        Happening::PodGoneLate(name, uid) => view.delete_pod("ns", name, uid),
+        Happening::Relist => {}
         Happening::Server { name, app, pd } => {
             view.apply_server(server(name, &server_spec(app, pd)));
         }
@@ -445,13 +645,25 @@ proptest! {
     #[test]
     fn membership_agrees_with_a_naive_model(happenings in proptest::collection::vec(happening(), 0..40)) {
         let (mut view, mut model) = (View::default(), Model::default());
+        // Whatever is told after the watch broke and before it is relisted is lost on the view.
+        let mut is_broken = false;
         for happening in &happenings {
-            tell(&mut view, happening);
             model.note(happening);
+            if matches!(happening, Happening::Relist) {
+                is_broken = !is_broken;
+                if !is_broken {
+                    model.relisted().iter().for_each(|told| tell(&mut view, told));
+                }
+            }
+            if is_broken {
+                continue;
+            }
+            tell(&mut view, happening);
             if matches!(happening, Happening::Look) {
                 prop_assert_eq!(membership(&view.snapshot()), model.membership());
             }
         }
+        model.relisted().iter().for_each(|told| tell(&mut view, told));
         prop_assert_eq!(membership(&view.snapshot()), model.membership());
     }
 
@@ -464,21 +676,65 @@ proptest! {
             match *happening {
                 Happening::Pod { name, uid, ready: true, .. } => busy.retain(|key, _| key.0 != name || key.1 == uid),
                 Happening::Pod { name, .. } | Happening::PodGone(name) => busy.retain(|key, _| key.0 != name),
+                Happening::PodGoneLate(name, uid) => busy.retain(|key, _| *key != (name, uid)),
                 _ => {}
             }
             let snapshot = view.snapshot();
-            for candidate in snapshot.servers().flat_map(|server| server.candidates()) {
+            for candidate in snapshot.servers().flat_map(|server| server.pods()) {
                 let pod = candidate.endpoint.pod();
                 let key = busy.keys().find(|key| *key.0 == *pod.name && *key.1 == *pod.uid).copied();
                 let held = key.map_or(0, |key| busy[&key].len());
                 prop_assert_eq!(candidate.endpoint.in_flight() as usize, held);
             }
             if let Happening::Pod { name, uid, ready: true, .. } = *happening {
-                let of_pod = snapshot.servers().flat_map(|server| server.candidates()).find(|one| *one.endpoint.pod().name == *name);
+                let of_pod = snapshot.servers().flat_map(|server| server.pods()).find(|one| *one.endpoint.pod().name == *name);
                 if let Some(candidate) = of_pod {
                     busy.entry((name, uid)).or_default().push(candidate.endpoint.begin());
                 }
             }
         }
     }
+}
+
+#[test]
+fn a_container_that_starts_anew_is_noticed_and_nothing_else_changes() {
+    let started = |times: &[Option<&str>]| {
+        let containers: Vec<_> = times
+            .iter()
+            .map(|time| match time {
+                Some(time) => json!({"state": {"running": {"startedAt": time}}}),
+                None => json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}}),
+            })
+            .collect();
+        let object: PodObject = serde_json::from_value(json!({
+            "metadata": {"namespace": "ns", "name": "p", "uid": "1", "labels": {"app": "a"}},
+            "status": {
+                "phase": "Running",
+                "podIP": "10.0.0.1",
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": containers,
+            },
+        }))
+        .unwrap();
+        PodFacts::from(&object)
+    };
+    let mut view = View::default();
+    view.apply_server(server("s", &selecting(&[("app", "a")])));
+    view.apply_pod(started(&[
+        Some("2026-01-01T00:00:05Z"),
+        Some("2026-01-01T00:00:09Z"),
+        None,
+    ]));
+    let before = view.snapshot();
+    let endpoint = |snapshot: &Snapshot| {
+        let server = snapshot.server("ns/s").unwrap();
+        Arc::clone(&server.pods().next().unwrap().endpoint)
+    };
+    assert_eq!(endpoint(&before).started_unix(), Some(1_767_225_609));
+
+    view.apply_pod(started(&[Some("2026-01-01T00:01:00Z")]));
+
+    let after = view.snapshot();
+    assert_eq!(endpoint(&after).started_unix(), Some(1_767_225_660));
+    assert_eq!(endpoint(&after).id(), endpoint(&before).id());
 }

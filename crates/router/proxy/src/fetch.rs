@@ -1,0 +1,280 @@
+//! Short requests of the router's own to one engine, on a connection that is kept.
+//!
+//! What the request path needs (streaming, cancelling with the client, any header) is not here; what it does not
+//! need is: an answer is wanted whole, up to a cap, within a time limit.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::http1::chunks::ChunkWalker;
+use crate::http1::response::{BodyLength, ResponseHead};
+
+/// First size of the receive buffer, in bytes.
+const BUFFER: usize = 4 << 10;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FetchFault {
+    #[error("the engine cannot be reached")]
+    Connect,
+    #[error("no answer in time")]
+    Timeout,
+    #[error("the connection closed inside the answer")]
+    Closed,
+    #[error("the answer is not HTTP")]
+    Malformed,
+    #[error("the answer is longer than it may be")]
+    TooLong,
+    #[error("the engine answered {0}")]
+    Status(u16),
+}
+
+/// Bounds of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FetchLimits {
+    /// From dialling to the last byte.
+    pub(crate) time: Duration,
+    /// Bytes of the body.
+    pub(crate) body: usize,
+}
+
+/// One engine, and the connection to it while nothing went wrong.
+#[derive(Debug)]
+pub(crate) struct Fetcher {
+    address: SocketAddr,
+    kept: Option<TcpStream>,
+    received: Vec<u8>,
+}
+
+enum Failed {
+    /// Before any byte of an answer.
+    Unanswered,
+    Fault(FetchFault),
+}
+
+impl From<FetchFault> for Failed {
+    fn from(fault: FetchFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Fetcher {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            kept: None,
+            received: Vec::new(),
+        }
+    }
+
+    /// Whether a connection is open that the next request can use.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// The body of a 200 answer to `GET path`.
+    pub(crate) async fn get(
+        &mut self,
+        path: &str,
+        limits: FetchLimits,
+    ) -> Result<Vec<u8>, FetchFault> {
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: {}\r\naccept-encoding: identity\r\n\r\n",
+            self.address
+        );
+        let (status, body) = self.request(head.as_bytes(), limits).await?;
+        if status == 200 {
+            return Ok(body);
+        }
+        Err(FetchFault::Status(status))
+    }
+
+    /// The body of a 2xx answer to `POST path` with a JSON body.
+    pub(crate) async fn post(
+        &mut self,
+        path: &str,
+        json: &[u8],
+        limits: FetchLimits,
+    ) -> Result<Vec<u8>, FetchFault> {
+        let mut message = format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\naccept-encoding: identity\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            self.address,
+            json.len()
+        )
+        .into_bytes();
+        message.extend_from_slice(json);
+        let (status, body) = self.request(&message, limits).await?;
+        if (200..300).contains(&status) {
+            return Ok(body);
+        }
+        Err(FetchFault::Status(status))
+    }
+
+    async fn request(
+        &mut self,
+        message: &[u8],
+        limits: FetchLimits,
+    ) -> Result<(u16, Vec<u8>), FetchFault> {
+        let deadline = Instant::now() + limits.time;
+        let kept = self.kept.take();
+        let answered = tokio::time::timeout_at(deadline, self.exchange(kept, message, limits.body));
+        let (stream, status, body) = answered.await.map_err(|_| FetchFault::Timeout)??;
+        self.kept = stream;
+        Ok((status, body))
+    }
+
+    /// Uses `kept` if it is still alive, else a fresh connection.
+    async fn exchange(
+        &mut self,
+        kept: Option<TcpStream>,
+        message: &[u8],
+        cap: usize,
+    ) -> Result<(Option<TcpStream>, u16, Vec<u8>), FetchFault> {
+        if let Some(stream) = kept {
+            match self.answer(stream, message, cap).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failed::Unanswered) => {}
+                Err(Failed::Fault(fault)) => return Err(fault),
+            }
+        }
+        let stream = TcpStream::connect(self.address)
+            .await
+            .map_err(|_| FetchFault::Connect)?;
+        // A request is one small segment; a socket that refuses works all the same.
+        let _ = stream.set_nodelay(true);
+        self.answer(stream, message, cap)
+            .await
+            .map_err(|failed| match failed {
+                Failed::Unanswered => FetchFault::Closed,
+                Failed::Fault(fault) => fault,
+            })
+    }
+
+    async fn answer(
+        &mut self,
+        mut stream: TcpStream,
+        message: &[u8],
+        cap: usize,
+    ) -> Result<(Option<TcpStream>, u16, Vec<u8>), Failed> {
+        // An engine may answer and close before it has read everything; its answer still counts.
+        let _ = stream.write_all(message).await;
+        self.received.clear();
+        let head = self.head(&mut stream).await?;
+        let body = match head.body {
+            BodyLength::Empty => Vec::new(),
+            BodyLength::Sized(length) => self.sized(&mut stream, head.size, length, cap).await?,
+            BodyLength::Chunked => self.chunked(&mut stream, head.size, cap).await?,
+            BodyLength::UntilClose => self.rest(&mut stream, head.size, cap).await?,
+        };
+        // A waiting connection owns no buffer worth mentioning.
+        self.received = Vec::new();
+        Ok((head.keep_alive.then_some(stream), head.status, body))
+    }
+
+    async fn head(&mut self, stream: &mut TcpStream) -> Result<ResponseHead, Failed> {
+        loop {
+            if !self.read(stream).await.unwrap_or(false) {
+                return Err(if self.received.is_empty() {
+                    Failed::Unanswered
+                } else {
+                    FetchFault::Closed.into()
+                });
+            }
+            match ResponseHead::parse(&self.received, false) {
+                Ok(Some(head)) => return Ok(head),
+                Ok(None) => {}
+                Err(_) => return Err(FetchFault::Malformed.into()),
+            }
+        }
+    }
+
+    /// Takes in more; `false` = the other side has closed.
+    async fn read(&mut self, stream: &mut TcpStream) -> Result<bool, FetchFault> {
+        if self.received.capacity() - self.received.len() < BUFFER {
+            self.received.reserve(self.received.len().max(BUFFER));
+        }
+        let read = stream.read_buf(&mut self.received).await;
+        read.map(|size| size > 0).map_err(|_| FetchFault::Closed)
+    }
+
+    async fn sized(
+        &mut self,
+        stream: &mut TcpStream,
+        start: usize,
+        length: u64,
+        cap: usize,
+    ) -> Result<Vec<u8>, FetchFault> {
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= cap)
+            .ok_or(FetchFault::TooLong)?;
+        let end = start + length;
+        self.received
+            .reserve(end.saturating_sub(self.received.len()));
+        while self.received.len() < end {
+            if !self.read(stream).await? {
+                return Err(FetchFault::Closed);
+            }
+        }
+        if self.received.len() > end {
+            // Bytes nobody asked for: what follows on this connection could not be told apart.
+            return Err(FetchFault::Malformed);
+        }
+        Ok(self.received.split_off(start))
+    }
+
+    async fn chunked(
+        &mut self,
+        stream: &mut TcpStream,
+        start: usize,
+        cap: usize,
+    ) -> Result<Vec<u8>, FetchFault> {
+        let mut walker = ChunkWalker::new();
+        let mut body = Vec::new();
+        let mut at = start;
+        loop {
+            let taken = walker
+                .walk(&self.received[at..], |payload| {
+                    body.extend_from_slice(payload);
+                })
+                .map_err(|_| FetchFault::Malformed)?;
+            if body.len() > cap {
+                return Err(FetchFault::TooLong);
+            }
+            if walker.is_done() {
+                if at + taken < self.received.len() {
+                    // Bytes nobody asked for, as above.
+                    return Err(FetchFault::Malformed);
+                }
+                return Ok(body);
+            }
+            self.received.clear();
+            at = 0;
+            if !self.read(stream).await? {
+                return Err(FetchFault::Closed);
+            }
+        }
+    }
+
+    async fn rest(
+        &mut self,
+        stream: &mut TcpStream,
+        start: usize,
+        cap: usize,
+    ) -> Result<Vec<u8>, FetchFault> {
+        while self.read(stream).await? {
+            if self.received.len() - start > cap {
+                return Err(FetchFault::TooLong);
+            }
+        }
+        Ok(self.received.split_off(start))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,307 @@
+//! What engines hold in their caches, for the policies that want to know.
+//!
+//! There are two ways to know it: the router listens to the engines itself and keeps an index in memory, or it reads
+//! what sidecars wrote to Redis. Either way a request's tokens are found out once, before it is first placed, and
+//! serve all its placements.
+//!
+//! # Invariants
+//!
+//! - No request fails because of what happens here; it goes on without.
+//! - What is added to a request's time is at most the budget for tokens and, with Redis, that for reading.
+//!
+//! # Where to go next
+//!
+//! [`KvAware::learn`] for a request, [`KvAware::keep_up`] for what runs beside them; the index itself is in the crate
+//! of cache events.
+
+mod known;
+mod listen;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use kthena_kv_events::index::CacheIndex;
+use kthena_kv_events::redis::RedisAddress;
+use kthena_kv_events::shared_index::{ReaderConfig, SharedIndex};
+use kthena_kv_events::subscriber::Heard;
+use kthena_router_observability::figures::{IndexFigures, MemoryIndex};
+use kthena_router_observability::{KvStage, SchedulingCell};
+use kthena_router_pipeline::{BodyFacts, Matched, Prior, PromptFacts, PromptReader};
+use kthena_router_view::{ServerView, Snapshot};
+use tokio::sync::watch;
+
+use crate::error::ProxyError;
+use crate::scrape::{EngineFigures, Pod};
+use crate::tokens::{Tokens, TokensConfig};
+use known::{FromRedis, InMemory};
+
+/// How it is found out what engines hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KvConfig {
+    /// Where the knowledge comes from.
+    pub source: KvSource,
+    /// How prompts become tokens.
+    pub tokens: TokensConfig,
+    /// Tokens of a block where engines do not say.
+    pub block_tokens: u32,
+    /// Leading blocks of a prompt that are looked at.
+    pub max_blocks: u32,
+}
+
+/// Where the knowledge comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KvSource {
+    /// The engines' own events, heard by the router and kept in memory.
+    Events {
+        /// Where the first rank of an engine publishes; further ranks do on the ports after it.
+        port: u16,
+        /// Ranks per engine, at least one.
+        ranks: u16,
+        /// The topic of vLLM's events. `SGLang` has none.
+        topic: String,
+        /// Where missed events can be asked for again, per rank as `port`; `None` = nowhere.
+        replay_port: Option<u16>,
+        /// Bytes the index may use.
+        budget: usize,
+    },
+    /// What sidecars wrote to Redis.
+    Redis {
+        /// Where Redis is.
+        address: RedisAddress,
+        /// What a request may wait for it.
+        budget: Duration,
+    },
+}
+
+/// What was found out about one request.
+#[derive(Clone, Default)]
+pub(crate) struct Learned {
+    /// The prompt's tokens, and who holds them.
+    pub(crate) prior: Prior,
+    /// How long tokens took; `None` = they were not asked for.
+    pub(crate) tokenizing: Option<Duration>,
+    /// How long Redis took; `None` = it was not asked.
+    pub(crate) reading: Option<Duration>,
+    /// What went wrong.
+    pub(crate) failed: Option<KvStage>,
+}
+
+impl Learned {
+    /// Counts what it took to find this out.
+    pub(crate) fn count(&self, cell: &SchedulingCell) {
+        let stages = [
+            (KvStage::Tokenize, self.tokenizing),
+            (KvStage::Redis, self.reading),
+        ];
+        for (stage, took) in stages {
+            match took {
+                _ if self.failed == Some(stage) => cell.kv_failed(stage),
+                Some(took) => cell.kv_took(stage, took),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Finds out what engines hold of prompts.
+pub(crate) struct KvAware {
+    config: KvConfig,
+    tokens: Tokens,
+    engines: Arc<EngineFigures>,
+    index: Index,
+    /// Somebody was told that engines have other blocks than were configured.
+    told: AtomicBool,
+}
+
+enum Index {
+    Memory(Arc<CacheIndex>, Arc<Heard>),
+    Redis(Box<SharedIndex>),
+}
+
+/// A request that is about to be placed.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) prompt: PromptReader<'a>,
+    pub(crate) facts: &'a PromptFacts,
+    /// The name engines know the model or adapter by.
+    pub(crate) model: &'a str,
+    pub(crate) adapter: bool,
+    pub(crate) server: &'a ServerView,
+    /// Says which engine is asked first.
+    pub(crate) chance: u64,
+}
+
+impl<'a> Asking<'a> {
+    /// What is asked for a request whose route was found; `None` = it does not go to engines, or has no prompt.
+    pub(crate) fn of(
+        matched: &Matched<'_>,
+        body: &'a [u8],
+        facts: &'a BodyFacts,
+        snapshot: &'a Snapshot,
+        rng: &mut Rng,
+    ) -> Option<Self> {
+        let server = matched.server(snapshot)?;
+        let prompt = facts.prompt.as_ref()?;
+        let adapter = matched.is_adapter();
+        let base = server.model.as_deref().filter(|_| !adapter);
+        Some(Self {
+            prompt: PromptReader::new(body, prompt),
+            facts: prompt,
+            model: base.unwrap_or(&facts.model),
+            adapter,
+            server,
+            chance: rng.u64(..),
+        })
+    }
+}
+
+impl KvAware {
+    /// `None` if there is no config.
+    pub(crate) fn new(
+        config: Option<&KvConfig>,
+        engines: Arc<EngineFigures>,
+    ) -> Result<Option<Self>, ProxyError> {
+        let Some(config) = config.cloned() else {
+            return Ok(None);
+        };
+        let index = match &config.source {
+            KvSource::Events { budget, .. } => Index::Memory(
+                Arc::new(CacheIndex::new(*budget, fastrand::u64(..))),
+                Arc::default(),
+            ),
+            KvSource::Redis { address, budget } => {
+                let reader = ReaderConfig {
+                    budget: *budget,
+                    ..ReaderConfig::default()
+                };
+                let index = SharedIndex::new(address, reader).map_err(ProxyError::Redis)?;
+                Index::Redis(Box::new(index))
+            }
+        };
+        Ok(Some(Self {
+            tokens: Tokens::new(config.tokens.clone()),
+            config,
+            engines,
+            index,
+            told: AtomicBool::new(false),
+        }))
+    }
+
+    /// Follows engines or Redis. Never ends.
+    pub(crate) async fn keep_up(&self, pods: watch::Receiver<Option<Arc<[Pod]>>>) {
+        match (&self.index, &self.config.source) {
+            (Index::Redis(index), _) => index.keep_up().await,
+            (Index::Memory(index, heard), source) => {
+                listen::listen(source, index, heard, pods).await;
+            }
+        }
+    }
+
+    /// Finds out a request's tokens and who holds them.
+    pub(crate) async fn learn(&self, asking: Asking<'_>) -> Learned {
+        let mut learned = Learned::default();
+        if let Index::Redis(index) = &self.index
+            && (asking.adapter || !index.is_up())
+        {
+            // Sidecars do not tell adapters apart; and tokens nobody is asked about need not be known.
+            learned.failed = (!asking.adapter).then_some(KvStage::Redis);
+            return learned;
+        }
+        let begun = Instant::now();
+        let tokens = self
+            .tokens
+            .find(
+                (&asking.prompt, asking.facts),
+                asking.model,
+                asking.server,
+                asking.chance,
+            )
+            .await;
+        learned.tokenizing = Some(begun.elapsed());
+        let tokens = match tokens {
+            Ok(tokens) if tokens.is_empty() => return learned,
+            Ok(tokens) => tokens,
+            Err(fault) => {
+                tracing::debug!(%fault, model = asking.model, "a prompt's tokens are not known");
+                learned.failed = Some(KvStage::Tokenize);
+                return learned;
+            }
+        };
+        match &self.index {
+            Index::Memory(index, _) => {
+                learned.prior.kv = Some(Arc::new(InMemory(Arc::clone(index))));
+            }
+            Index::Redis(index) => self.read(index, asking, &tokens, &mut learned).await,
+        }
+        learned.prior.tokens = Some(tokens);
+        learned
+    }
+
+    async fn read(
+        &self,
+        index: &SharedIndex,
+        asking: Asking<'_>,
+        tokens: &[u32],
+        learned: &mut Learned,
+    ) {
+        let size = self.block_size(asking.server);
+        let begun = Instant::now();
+        let owned = index
+            .owners(asking.model, tokens, size, self.config.max_blocks)
+            .await;
+        learned.reading = Some(begun.elapsed());
+        match owned {
+            Ok(owned) => learned.prior.kv = Some(Arc::new(FromRedis::new(owned, size))),
+            Err(fault) => {
+                tracing::debug!(%fault, "the shared cache index is not read");
+                learned.failed = Some(KvStage::Redis);
+            }
+        }
+    }
+
+    /// Tokens of a block in this server's engines: what one of them says, else what was configured.
+    fn block_size(&self, server: &ServerView) -> u32 {
+        let configured = self.config.block_tokens;
+        let said = server
+            .pods()
+            .find_map(|pod| self.engines.block_size(pod.endpoint.id()));
+        match said {
+            Some(said) if said != configured && !self.told.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(
+                    server = %server.key, configured, said,
+                    "engines have other block sizes than configured; theirs is used"
+                );
+                said
+            }
+            Some(said) => said,
+            None => configured,
+        }
+    }
+
+    /// Numbers for metrics.
+    pub(crate) fn figures(&self) -> IndexFigures {
+        match &self.index {
+            Index::Memory(index, heard) => {
+                let held = index.figures();
+                IndexFigures::Memory(MemoryIndex {
+                    bytes: held.bytes,
+                    blocks: held.blocks,
+                    engines: held.owners,
+                    refused: held.refused,
+                    orphans: held.orphans,
+                    resets: held.resets,
+                    batches: heard.batches(),
+                    faulty: heard.faulty(),
+                    gaps: heard.gaps(),
+                    connects: heard.connects(),
+                })
+            }
+            Index::Redis(index) => IndexFigures::Redis {
+                up: index.is_up(),
+                swept: index.swept(),
+            },
+        }
+    }
+}

@@ -1,0 +1,86 @@
+use super::*;
+
+const PREFIX: &str = "scheduler: {plugins: {Score: {enabled: [{name: prefix-cache, weight: 1}]}}}";
+const LATENCY: &str =
+    "scheduler: {plugins: {Score: {enabled: [{name: least-latency, weight: 1}]}}}";
+const FAULTY: &str = "scheduler: {plugins: {Score: {enabled: []}}}";
+
+fn schedulers() -> Schedulers {
+    Schedulers::new(SchedulingConfig::default())
+}
+
+fn uses(schedulers: &Schedulers, plugin: &str) -> bool {
+    schedulers.current().uses(plugin)
+}
+
+#[test]
+fn the_default_is_used_without_a_file() {
+    let schedulers = schedulers();
+    for plugin in ["least-request", "least-latency", "prefix-cache"] {
+        assert!(uses(&schedulers, plugin), "{plugin}");
+    }
+}
+
+#[test]
+fn a_right_file_is_taken_over() {
+    let schedulers = schedulers();
+    schedulers.take_over(LATENCY).unwrap();
+    assert!(uses(&schedulers, "least-latency"));
+    assert!(!uses(&schedulers, "prefix-cache"));
+}
+
+#[test]
+fn a_faulty_file_changes_nothing() {
+    let schedulers = schedulers();
+    schedulers.take_over(LATENCY).unwrap();
+    let before = schedulers.current();
+
+    for text in [FAULTY, "scheduler: ["] {
+        schedulers.take_over(text).unwrap_err();
+        assert!(Arc::ptr_eq(&before, &schedulers.current()));
+    }
+}
+
+#[test]
+fn the_same_settings_in_other_words_change_nothing() {
+    let schedulers = schedulers();
+    schedulers.take_over(LATENCY).unwrap();
+    let before = schedulers.current();
+    schedulers
+        .take_over(&format!("# a comment\n{LATENCY}"))
+        .unwrap();
+    assert!(Arc::ptr_eq(&before, &schedulers.current()));
+}
+
+#[tokio::test]
+async fn a_file_is_followed_through_faults_and_absence() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = SchedulingFile {
+        path: folder.path().join("config.yaml"),
+        text: PREFIX.to_owned(),
+    };
+    let schedulers = schedulers();
+    let mut seen = Some(file.text.clone());
+    let write = |text: &str| std::fs::write(&file.path, text).unwrap();
+
+    // What is in the file is what the router began with.
+    let begun = schedulers.current();
+    write(PREFIX);
+    follow(&schedulers, &file, &mut seen).await;
+    assert!(Arc::ptr_eq(&begun, &schedulers.current()));
+
+    write(LATENCY);
+    follow(&schedulers, &file, &mut seen).await;
+    assert!(!uses(&schedulers, "prefix-cache"));
+
+    write(FAULTY);
+    follow(&schedulers, &file, &mut seen).await;
+    std::fs::remove_file(&file.path).unwrap();
+    follow(&schedulers, &file, &mut seen).await;
+    assert!(uses(&schedulers, "least-latency"));
+
+    write(PREFIX);
+    follow(&schedulers, &file, &mut seen).await;
+    assert!(uses(&schedulers, "prefix-cache"));
+    assert!(!uses(&schedulers, "least-latency"));
+}
