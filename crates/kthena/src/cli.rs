@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{controller_manager, crds, engine, local, router};
+use crate::{bench, controller_manager, crds, engine, explain, local, router, runtime, verbs};
 
 /// Serves large language models on Kubernetes, or on this machine with no cluster.
 #[derive(Debug, Parser)]
@@ -21,6 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   kthena local up -f examples/quickstart    run the models of a folder on this machine
   kthena local status                       what runs, and how busy it is
+  kthena explain --model qwen --prompt hi   where the router would send this, and why
   kthena crds | kubectl apply --server-side -f -";
 
 #[derive(Debug, Subcommand)]
@@ -29,12 +30,38 @@ enum Command {
     #[command(subcommand)]
     Local(local::Command),
     /// Stand in front of the engines and route requests to them.
+    #[command(after_help = "\
+Where the cluster is, is read from KUBECONFIG, ~/.kube/config or the pod's service account.
+
+Examples:
+  kthena router
+  KUBECONFIG=\"$(kthena local kubeconfig)\" kthena router --port 8081 --metrics-port 9091 --debug-port 15001
+  kthena router --tls-cert tls.crt --tls-key tls.key --port 8443
+  kthena router --enable-gateway-api -v 3")]
     Router(Box<router::Args>),
+    /// Tell where the router would send a request, and why.
+    Explain(explain::Args),
+    /// List `ModelServing`s.
+    Get(verbs::GetArgs),
+    /// Tell everything about one `ModelServing`.
+    Describe(verbs::DescribeArgs),
+    /// Watch, hold, resume or take back a rollout.
+    #[command(subcommand)]
+    Rollout(verbs::RolloutCommand),
     /// Run the controllers on a Kubernetes cluster.
     ControllerManager(Box<controller_manager::Args>),
     /// Run a simulated engine that speaks like vLLM or `SGLang`.
     Engine(engine::Args),
+    /// Compare policies and layouts on simulated engines.
+    #[command(subcommand)]
+    Bench(Box<bench::Command>),
+    /// Stand beside an engine in its pod: cache events, metrics, adapters.
+    Runtime(runtime::Args),
     /// Print the custom resource definitions.
+    #[command(after_help = "\
+Examples:
+  kthena crds > crds.yaml
+  kthena crds | kubectl apply --server-side -f -")]
     Crds,
     /// A process that the node agent starts.
     #[command(hide = true)]
@@ -51,8 +78,14 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Local(command) => local::run(command),
         Command::Router(args) => router::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Get(args) => verbs::get(&args),
+        Command::Describe(args) => verbs::describe(&args),
+        Command::Rollout(command) => verbs::rollout(&command),
         Command::ControllerManager(args) => controller_manager::run(*args),
         Command::Engine(args) => engine::run(&args),
+        Command::Runtime(args) => runtime::run(&args),
+        Command::Bench(command) => bench::run(&command),
         Command::Crds => crds::run(),
         Command::NodeShim { arguments } => Ok(kthena_node::supervisor::main(arguments)),
     };

@@ -7,6 +7,7 @@ mod controllers;
 mod klog;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +20,7 @@ use clap::builder::BoolishValueParser;
 use kthena_cluster::lease::{self, LeaseConfig};
 use kthena_cluster::{ClientConfig, RequestRate};
 use kthena_controllers_driver::DriverConfig;
+use kthena_controllers_webhook::WebhookConfig;
 use tokio_util::sync::CancellationToken;
 
 use controllers::Controller;
@@ -31,8 +33,15 @@ const BURST: u32 = 10;
 /// Requests per second when only a burst is given.
 const QPS: f64 = 5.0;
 
+const EXAMPLES: &str = "\
+Examples:
+  kthena controller-manager --kubeconfig ~/.kube/config --enable-webhook=false
+  kthena controller-manager --leader-elect --workers 10 --debug-port 15001    in a pod of a Deployment
+  kthena controller-manager --master http://127.0.0.1:8001 --enable-webhook=false -v 4";
+
 /// Run the controllers on a Kubernetes cluster.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Kubeconfig file; without it, the pod's service account, `KUBECONFIG` or `~/.kube/config`.
     #[arg(long, default_value = "")]
@@ -93,6 +102,8 @@ pub(crate) struct Args {
 struct Resolved {
     client: ClientConfig,
     driver: DriverConfig,
+    /// `None` if no admission is served.
+    webhook: Option<WebhookConfig>,
     warnings: Vec<String>,
 }
 
@@ -104,8 +115,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     for warning in &resolved.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // One thread is enough: the work is waiting for the API server, and threads would only wake each other.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("no runtime")?;
@@ -113,7 +124,22 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let shutdown = CancellationToken::new();
         kthena_process::cancel_on_signals(shutdown.clone()).context("signals cannot be handled")?;
         let client = kthena_cluster::connect(&resolved.client).await?;
-        kthena_controllers_driver::run(client, resolved.driver, shutdown).await?;
+        // Every replica serves admission, leader or not, and goes on whatever becomes of it.
+        let webhook = resolved.webhook.map(|config| {
+            let status = kthena_controllers_webhook::Status::default();
+            let serve =
+                kthena_controllers_webhook::run(client.clone(), config, status, shutdown.clone());
+            tokio::spawn(serve)
+        });
+        let outcome =
+            kthena_controllers_driver::run(client, resolved.driver, shutdown.clone()).await;
+        shutdown.cancel();
+        if let Some(webhook) = webhook
+            && let Err(error) = webhook.await
+        {
+            tracing::error!(%error, "the webhook ended unexpectedly");
+        }
+        outcome?;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -127,6 +153,7 @@ impl Args {
             self.controllers
         );
         let warnings = self.warnings(&enabled);
+        let webhook = webhook::resolve(&self);
         let leader_election = if self.leader_elect {
             Some(LeaseConfig::new(
                 own_namespace()?,
@@ -151,6 +178,7 @@ impl Args {
                 host: host.to_owned(),
                 ..DriverConfig::default()
             },
+            webhook,
             warnings,
         })
     }
@@ -176,18 +204,6 @@ impl Args {
             let name = absent.name();
             warnings.push(format!(
                 "controller {name} is not part of this version and does not run{period}"
-            ));
-        }
-        if self.enable_webhook {
-            warnings.push(format!(
-                "the webhook server is not part of this version: no admission is served on port {} (timeout {} s, \
-                 certificate {}, key {}, secret {}, service {}); --enable-webhook=false says that this is wanted",
-                self.port,
-                self.webhook_timeout,
-                self.tls_cert_file.display(),
-                self.tls_private_key_file.display(),
-                self.cert_secret_name,
-                self.service_name
             ));
         }
         warnings

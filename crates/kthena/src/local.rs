@@ -19,18 +19,39 @@ use crate::detach;
 
 /// Run models on this machine, with no cluster.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  kthena local up -f examples/quickstart
+  kthena local status
+  kthena get modelservings --kubeconfig \"$(kthena local kubeconfig)\"
+  kthena local down")]
 pub(crate) enum Command {
     /// Bring up what manifests describe and serve it until Ctrl-C.
     Up(UpArgs),
     /// Stop everything; objects and logs are kept.
+    #[command(after_help = "\
+Examples:
+  kthena local down
+  kthena local down && kthena local up -d    the same models again")]
     Down(Place),
     /// Show what runs and how busy it is.
+    #[command(after_help = "\
+Examples:
+  kthena local status
+  watch kthena local status")]
     Status(Place),
     /// Show the log of a pod.
     Logs(LogArgs),
     /// Remove everything that local mode keeps.
+    #[command(after_help = "\
+Examples:
+  kthena local down && kthena local reset")]
     Reset(Place),
     /// Print the path of the kubeconfig, for kubectl.
+    #[command(after_help = "\
+Examples:
+  kubectl --kubeconfig \"$(kthena local kubeconfig)\" get pods
+  export KUBECONFIG=\"$(kthena local kubeconfig)\"")]
     Kubeconfig(Place),
 }
 
@@ -98,6 +119,10 @@ enum Engine {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kthena local logs qwen-0-server-0-0
+  kthena local logs default/qwen-0-server-0-0 --follow --tail 20")]
 pub(crate) struct LogArgs {
     /// The pod: NAME or NAMESPACE/NAME
     pod: String,
@@ -236,7 +261,7 @@ const INHERITED: [&str; 16] = [
 ];
 
 impl Place {
-    fn layout(&self) -> Result<Layout> {
+    pub(crate) fn layout(&self) -> Result<Layout> {
         if let Some(folder) = &self.state_dir {
             return Ok(Layout::new(std::path::absolute(folder)?));
         }

@@ -1,12 +1,16 @@
 //! The one binary. A file per subcommand: parse, resolve, run, exit code.
 
+mod bench;
 mod cli;
 mod controller_manager;
 mod crds;
 mod detach;
 mod engine;
+mod explain;
 mod local;
 mod router;
+mod runtime;
+mod verbs;
 
 use std::process::ExitCode;
 

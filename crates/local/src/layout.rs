@@ -35,6 +35,9 @@ pub struct Running {
     pub router: Option<String>,
     /// Where the API server answers; absent until it does.
     pub api: Option<String>,
+    /// Where the router explains its decisions, such as `http://127.0.0.1:15000`; absent until it does.
+    #[serde(default)]
+    pub debug: Option<String>,
     /// Whether everything that was asked for is up.
     #[serde(default)]
     pub ready: bool,
@@ -248,6 +251,7 @@ impl Running {
             pid,
             router: None,
             api: None,
+            debug: None,
             ready: false,
         }
     }

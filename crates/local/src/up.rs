@@ -13,7 +13,7 @@ use kthena_apiserver_rest::{ApiServer, ApiServerConfig, ServerError};
 use kthena_controllers_driver::DriverConfig;
 use kthena_node::{Node, NodeConfig, NodeError, OnShutdown};
 use kthena_process::{TaskError, Tasks};
-use kthena_router_proxy::{ProxyError, Router, RouterConfig};
+use kthena_router_proxy::{ProxyError, Router, RouterConfig, ScrapeConfig};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -156,6 +156,9 @@ async fn run(
     let _close_api = closing.clone().drop_guard();
     running.api = Some(serve_api(config, server, closing)?);
     running.router = Some(format!("http://{}", router.address()));
+    running.debug = router
+        .debug_address()
+        .map(|address| format!("http://{address}"));
     lock.publish(&running)?;
 
     let mut parts = Tasks::new(shutdown.child_token());
@@ -185,8 +188,6 @@ async fn show(
     if !watched.until_settled(config.look, stop, out).await? {
         return Ok(());
     }
-    running.ready = true;
-    lock.publish(&running)?;
     if let Some(text) = &config.question {
         let model = watched.first_model().ok_or(UpError::NoModel)?;
         let question = Question {
@@ -202,12 +203,19 @@ async fn show(
             return Ok(());
         }
     }
-    writeln!(out, "\nserving on {router}, stop with Ctrl-C")?;
+    writeln!(
+        out,
+        "\nserving on {router}, stop with Ctrl-C or `kthena local down`"
+    )?;
     writeln!(
         out,
         "kubectl --kubeconfig {} get modelservings",
         config.layout.kubeconfig().display()
     )?;
+    out.flush()?;
+    // Last: whoever started this in the background stops listening here.
+    running.ready = true;
+    lock.publish(&running)?;
     watched.until_stopped(config.look, stop, out).await
 }
 
@@ -244,7 +252,9 @@ async fn ask_when_routed(
 async fn bind_router(port: u16) -> Result<Router, UpError> {
     let config = RouterConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        debug_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         metrics_listen: None,
+        scrape: Some(ScrapeConfig::default()),
         expose_metrics: true,
         explain: true,
         access_log: None,

@@ -73,7 +73,7 @@ fn the_flags_of_old_manifests_are_accepted() {
     let warnings = resolved.warnings.join("\n");
     assert!(warnings.contains("--stderrthreshold"), "{warnings}");
     assert!(warnings.contains("modelbooster is not part"), "{warnings}");
-    assert!(!warnings.contains("webhook server"), "{warnings}");
+    assert!(resolved.webhook.is_none());
 }
 
 #[test]
@@ -90,12 +90,11 @@ fn defaults_are_those_of_the_specification() {
 
     assert_eq!(resolved.client, kthena_cluster::ClientConfig::default());
     assert_eq!(resolved.driver.workers.get(), 5);
-    assert!(
-        resolved
-            .warnings
-            .iter()
-            .any(|warning| warning.contains("webhook server is not part"))
-    );
+    let webhook = resolved.webhook.unwrap();
+    assert_eq!(webhook.listen.port(), 8443);
+    assert_eq!(webhook.secret, "kthena-controller-manager-webhook-certs");
+    assert_eq!(webhook.service, "kthena-controller-manager-webhook");
+    assert_eq!(webhook.certificate.to_str(), Some("/etc/tls/tls.crt"));
 }
 
 #[test]

@@ -3,12 +3,30 @@ use std::collections::HashMap;
 use clap::Parser;
 use rstest::rstest;
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use kthena_router_proxy::{
+    AccessLogFormat, AccessLogOutput, ErrorStyle, KvSource, RouterConfig, SchedulerConfig,
+    ScorerName, ScrapeConfig,
+};
+
+use super::settings::{Settings, resolve};
 use super::*;
 
 #[derive(Debug, Parser)]
 struct Program {
     #[command(flatten)]
     args: Args,
+}
+
+/// What flags and environment come to if nobody says anything.
+fn defaults() -> RouterConfig {
+    RouterConfig {
+        debug_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 15000))),
+        scrape: Some(ScrapeConfig::default()),
+        ..RouterConfig::default()
+    }
 }
 
 fn settings(flags: &[&str], env: &[(&str, &str)]) -> anyhow::Result<Settings> {
@@ -21,7 +39,7 @@ fn settings(flags: &[&str], env: &[(&str, &str)]) -> anyhow::Result<Settings> {
 fn defaults_are_those_of_the_old_program_and_warn_of_nothing() {
     let settings = settings(&[], &[]).unwrap();
 
-    assert_eq!(settings.router, RouterConfig::default());
+    assert_eq!(settings.router, defaults());
     assert_eq!(settings.warnings, Vec::<String>::new());
     let router = settings.router;
     assert_eq!(
@@ -32,6 +50,70 @@ fn defaults_are_those_of_the_old_program_and_warn_of_nothing() {
         (router.drain_timeout.as_secs(), router.lame_duck.as_secs()),
         (300, 5)
     );
+}
+
+#[test]
+fn both_queues_and_shared_counts_come_from_the_environment() {
+    let env = [
+        ("ENABLE_FAIRNESS_SCHEDULING", "1"),
+        ("ENABLE_SESSION_BOOST", "T"),
+        ("REDIS_HOST", "redis"),
+        ("HOSTNAME", "router-0"),
+    ];
+
+    let router = settings(&[], &env).unwrap().router;
+
+    assert!(router.queue.fairness.is_some() && router.queue.boost.is_some());
+    let sharing = router.sharing.unwrap();
+    assert_eq!(
+        (sharing.redis.host.as_str(), sharing.redis.port),
+        ("redis", 6379)
+    );
+    assert!(sharing.router.starts_with("router-0-"));
+}
+
+#[rstest]
+#[case::nobody_asks(&[], &[], false, None)]
+#[case::events_by_themselves(&[], &[], true, Some("events"))]
+#[case::redis_where_there_is_one(&[], &[("REDIS_HOST", "redis")], true, Some("redis"))]
+#[case::events_beside_a_redis(&["--kv-index=events"], &[("REDIS_HOST", "redis")], true, Some("events"))]
+#[case::for_a_policy_that_need_not(&["--kv-index=events"], &[], false, Some("events"))]
+#[case::switched_off(&["--kv-index=off"], &[], true, None)]
+fn where_cache_contents_are_known_from(
+    #[case] flags: &[&str],
+    #[case] env: &[(&str, &str)],
+    #[case] kvcache_aware: bool,
+    #[case] wanted: Option<&str>,
+) {
+    let program =
+        Program::try_parse_from(std::iter::once("router").chain(flags.iter().copied())).unwrap();
+    let env: HashMap<&str, &str> = env.iter().copied().collect();
+    let mut scheduler = SchedulerConfig::default();
+    if kvcache_aware {
+        scheduler.scorers.push((ScorerName::KvcacheAware, 1));
+    }
+
+    let kv = super::settings::kv(&program.args, &scheduler, |name| {
+        env.get(name).map(ToString::to_string)
+    });
+
+    let source = kv.unwrap().map(|kv| match kv.source {
+        KvSource::Events { port, .. } => {
+            assert_eq!(port, 5557);
+            "events"
+        }
+        KvSource::Redis { .. } => "redis",
+    });
+    assert_eq!(source, wanted);
+}
+
+#[test]
+fn an_index_in_redis_needs_a_redis() {
+    let program = Program::try_parse_from(["router", "--kv-index=redis"]).unwrap();
+
+    let kv = super::settings::kv(&program.args, &SchedulerConfig::default(), |_| None);
+
+    assert!(kv.unwrap_err().to_string().contains("REDIS_HOST"));
 }
 
 #[test]
@@ -74,10 +156,12 @@ fn every_flag_of_existing_manifests_is_accepted() {
 #[case::port_zero(&["--metrics-port=0"], &[])]
 #[case::port_too_large(&["--port=65536"], &[])]
 #[case::key_without_certificate(&["--tls-key=/k"], &[])]
-#[case::tls_is_not_served(&["--tls-key=/k", "--tls-cert=/c"], &[])]
+#[case::certificate_without_key(&["--tls-cert=/c"], &[])]
+#[case::no_header_time(&["--header-timeout=0s"], &[])]
+#[case::no_duration(&["--idle-timeout=30"], &[])]
+#[case::no_body(&["--max-request-bytes=0"], &[])]
 #[case::extension_without_gateway(&["--enable-gateway-api-inference-extension"], &[])]
 #[case::no_go_bool(&["--enable-webhook=yes"], &[])]
-#[case::two_queue_modes(&[], &[("ENABLE_FAIRNESS_SCHEDULING", "1"), ("ENABLE_SESSION_BOOST", "T")])]
 fn what_stops_the_start(#[case] flags: &[&str], #[case] env: &[(&str, &str)]) {
     assert!(settings(flags, env).is_err());
 }
@@ -87,7 +171,7 @@ fn what_stops_the_start(#[case] flags: &[&str], #[case] env: &[(&str, &str)]) {
 #[case::webhook_asked_for(&["--enable-webhook"], &[], "--enable-webhook")]
 #[case::drain_timeout(&[], &[("DRAIN_TIMEOUT", "300")], "DRAIN_TIMEOUT")]
 #[case::drain_timeout_zero(&[], &[("DRAIN_TIMEOUT", "0s")], "DRAIN_TIMEOUT")]
-#[case::fairness(&[], &[("ENABLE_FAIRNESS_SCHEDULING", "true")], "ENABLE_FAIRNESS_SCHEDULING")]
+#[case::scrape_interval(&[], &[("METRICS_SCRAPE_INTERVAL", "0s")], "METRICS_SCRAPE_INTERVAL")]
 fn what_is_warned_of(#[case] flags: &[&str], #[case] env: &[(&str, &str)], #[case] named: &str) {
     let settings = settings(flags, env).unwrap();
 
@@ -97,7 +181,7 @@ fn what_is_warned_of(#[case] flags: &[&str], #[case] env: &[(&str, &str)], #[cas
         "{:?}",
         settings.warnings
     );
-    assert_eq!(settings.router, RouterConfig::default());
+    assert_eq!(settings.router, defaults());
 }
 
 #[test]
@@ -140,19 +224,27 @@ fn the_environment_is_read() {
     );
 }
 
-#[rstest]
-#[case::authentication("auth:\n  jwksUri: https://issuer/keys\n", false)]
-#[case::no_yaml("a: [", false)]
-#[case::scheduler_only("scheduler:\n  pluginConfig: []\n", true)]
-#[case::empty_auth("auth:\n  jwksUri: \"\"\n", true)]
-fn a_config_file_that_cannot_be_honoured_stops_the_start(
-    #[case] text: &str,
-    #[case] accepted: bool,
-) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("routerConfiguration.yaml");
-    std::fs::write(&path, text).unwrap();
+#[test]
+fn tls_and_limits() {
+    let flags = [
+        "--tls-cert=/tls/tls.crt",
+        "--tls-key=/tls/tls.key",
+        "--max-request-bytes=1000",
+        "--max-header-bytes=2000",
+        "--header-timeout=3s",
+        "--idle-timeout=1m30s",
+        "--enable-explain-header",
+    ];
 
-    assert_eq!(check_config_file(&path).is_ok(), accepted);
-    assert!(check_config_file(&folder.path().join("missing")).is_ok());
+    let router = settings(&flags, &[]).unwrap().router;
+
+    let tls = router.tls.unwrap();
+    assert_eq!(
+        (tls.certificate.as_path(), tls.key.as_path()),
+        (Path::new("/tls/tls.crt"), Path::new("/tls/tls.key"))
+    );
+    let limits = router.limits;
+    assert_eq!((limits.body, limits.head), (1000, 2000));
+    assert_eq!((limits.head_time.as_secs(), limits.idle.as_secs()), (3, 90));
+    assert!(router.explain);
 }

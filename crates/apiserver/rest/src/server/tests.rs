@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::database::Room;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 async fn ask(server: &ApiServer, request: http::request::Builder, body: String) -> (u16, String) {
     let request = request.body(Body::from(body.into_bytes())).unwrap();

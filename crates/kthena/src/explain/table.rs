@@ -1,0 +1,141 @@
+//! A decision for people.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+/// Columns of the candidates.
+const COLUMNS: [&str; 6] = ["", "POD", "ADDRESS", "SCORE", "IN FLIGHT", "SCORES"];
+
+/// The decision as lines, then its candidates as a table.
+pub(super) fn render(decision: &Value) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{name:<10}{value}");
+        }
+    };
+    line("Model", text(&decision["model"]));
+    line("Route", text(&decision["route"]));
+    line("Rule", rule(&decision["rule"]));
+    line("Server", text(&decision["server"]));
+    let renamed = decision["upstreamModel"] != decision["model"];
+    line(
+        "Asks for",
+        text(&decision["upstreamModel"]).filter(|_| renamed),
+    );
+    line("Connector", text(&decision["connector"]));
+    line("Pod", choice(decision));
+    line("Refused", refusal(&decision["error"]));
+    let rows = rows(decision);
+    if !rows.is_empty() {
+        out.push('\n');
+        push_table(&rows, &mut out);
+    }
+    let left_out = decision["leftOut"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    if !left_out.is_empty() {
+        out.push_str("\nLeft out:\n");
+    }
+    for pod in left_out {
+        let _ = writeln!(out, "  {}: {}", plain(&pod["pod"]), plain(&pod["why"]));
+    }
+    out
+}
+
+/// A value that is there.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        other => Some(plain(other)),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn rule(rule: &Value) -> Option<String> {
+    let position = text(&rule["position"])?;
+    Some(match text(&rule["name"]) {
+        Some(name) => format!("{name} (rules[{position}])"),
+        None => format!("rules[{position}]"),
+    })
+}
+
+fn choice(decision: &Value) -> Option<String> {
+    let pod = text(&decision["pod"])?;
+    let mut line = format!("{pod}: {}", plain(&decision["reason"]));
+    if let Some(next) = text(&decision["runnerUp"]) {
+        let _ = write!(line, "; next would be {next}");
+    }
+    Some(line)
+}
+
+fn refusal(error: &Value) -> Option<String> {
+    let message = text(&error["message"])?;
+    Some(format!("{} {message}", plain(&error["status"])))
+}
+
+fn rows(decision: &Value) -> Vec<[String; 6]> {
+    let mut rows = Vec::new();
+    for candidate in decision["candidates"].as_array().into_iter().flatten() {
+        rows.push(row(candidate, if rows.is_empty() { "*" } else { "" }));
+        if candidate["prefill"].is_object() {
+            rows.push(row(&candidate["prefill"], "+"));
+        }
+    }
+    rows
+}
+
+/// A candidate. The mark is `*` for the one that is asked first, `+` for the prefill half of the one above.
+fn row(candidate: &Value, mark: &str) -> [String; 6] {
+    let scores = candidate["scores"].as_array();
+    let scores: Vec<String> = scores
+        .into_iter()
+        .flatten()
+        .map(|score| {
+            let weight = &score["weight"];
+            let times = if *weight == 1 {
+                String::new()
+            } else {
+                format!(" x{weight}")
+            };
+            format!("{} {}{times}", plain(&score["plugin"]), score["score"])
+        })
+        .collect();
+    [
+        mark.to_owned(),
+        plain(&candidate["pod"]),
+        plain(&candidate["address"]),
+        plain(&candidate["score"]),
+        plain(&candidate["inFlight"]),
+        scores.join(", "),
+    ]
+}
+
+fn push_table(rows: &[[String; 6]], out: &mut String) {
+    let header = COLUMNS.map(str::to_owned);
+    let width = |column: usize| {
+        let cells = std::iter::once(&header).chain(rows);
+        cells
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: [usize; 6] = std::array::from_fn(width);
+    for row in std::iter::once(&header).chain(rows) {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+}
