@@ -1,9 +1,10 @@
 # make demo    a model comes up on this machine and answers a chat        (ONCE=1: stop after the answer)
 # make test    every test; sets up what the tests need                    (make test-unit: needs nothing but Rust)
 # make check   what a change must pass: formatting, lints, layers, sizes, generated files, every test
-# make bench   measures the router beside nginx, and local mode          (make bench-controllers: on a real API server)
+# make fuzz    tries every parser of foreign bytes for ten minutes        (make test-chaos: engines in trouble, two minutes)
+# make bench   measures the router beside its peers, and local mode      (make bench-controllers: on a real API server)
 
-.PHONY: demo test test-unit check bench bench-controllers setup clean
+.PHONY: demo test test-unit test-chaos check bench bench-controllers fuzz setup clean
 
 CARGO ?= cargo
 BUILT := $(or $(CARGO_TARGET_DIR),target)
@@ -23,13 +24,24 @@ test: setup
 test-unit:
 	$(CARGO) test --workspace --lib --bins
 
+# Engines in trouble for two minutes; in `make test` it is twenty seconds.
+test-chaos: setup
+	$(CARGO) build --package kthena
+	KTHENA_CHAOS_SECONDS=120 $(CARGO) test --package kthena-it chaos -- --nocapture
+
+# Every parser of foreign bytes, FUZZ_SECONDS each, with a nightly compiler.
+fuzz:
+	fuzz/run.sh $(or $(FUZZ_SECONDS),600)
+
 check: setup
 	$(CARGO) xtask ci
 
 bench:
+	bench/setup.sh
 	$(CARGO) build --profile dist --package kthena --package kthena-bench
 	$(BUILT)/dist/kthena-bench router
 	$(BUILT)/dist/kthena-bench local --kthena $(BUILT)/dist/kthena
+	$(BUILT)/dist/kthena bench prefill-decode
 
 bench-controllers: setup
 	$(CARGO) run --profile dist --package kthena-controllers-driver --example measure

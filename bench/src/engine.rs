@@ -1,7 +1,7 @@
 //! An engine that answers at once, so that a measurement shows the proxy and not the model.
 //!
-//! The request says what it wants: `"stream":true` gives 200 events, each its own write; a path that ends in
-//! `/idle` gives one event and then nothing.
+//! The request says what it wants: `"stream":true` gives 200 events, each its own write, or with the prompt `idle` one
+//! event and then nothing; a path that ends in `/models` gives the list of models, for which peers ask.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) const EVENTS: usize = 200;
 
 const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello! How can I help you today?"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":9,"total_tokens":18}}"#;
+const MODELS: &str =
+    r#"{"object":"list","data":[{"id":"m","object":"model","created":1,"owned_by":"bench"}]}"#;
 const EVENT: &str = r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null,"token_ids":null}]}"#;
 const USAGE: &str = r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":199,"total_tokens":208}}"#;
 const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -31,10 +33,7 @@ pub(crate) async fn serve(listen: SocketAddr) -> anyhow::Result<()> {
 }
 
 async fn answer_all(mut stream: TcpStream) -> anyhow::Result<()> {
-    let whole = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ANSWER}",
-        ANSWER.len()
-    );
+    let (whole, models) = (json(ANSWER), json(MODELS));
     let mut buffer = Vec::with_capacity(32 << 10);
     loop {
         let Some((size, wish)) = wish(&buffer) else {
@@ -46,6 +45,7 @@ async fn answer_all(mut stream: TcpStream) -> anyhow::Result<()> {
         buffer.drain(..size);
         match wish {
             Wish::Whole => stream.write_all(whole.as_bytes()).await?,
+            Wish::Models => stream.write_all(models.as_bytes()).await?,
             Wish::Stream => stream_events(&mut stream).await?,
             Wish::Idle => {
                 stream.write_all(STREAM_HEAD.as_bytes()).await?;
@@ -54,6 +54,13 @@ async fn answer_all(mut stream: TcpStream) -> anyhow::Result<()> {
             }
         }
     }
+}
+
+fn json(body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
 }
 
 async fn stream_events(stream: &mut TcpStream) -> anyhow::Result<()> {
@@ -76,6 +83,7 @@ fn chunk(event: &str) -> Vec<u8> {
 
 enum Wish {
     Whole,
+    Models,
     Stream,
     Idle,
 }
@@ -91,15 +99,11 @@ fn wish(buffer: &[u8]) -> Option<(usize, Wish)> {
     });
     let size = head_end + length.unwrap_or(0);
     let body = buffer.get(head_end..size)?;
-    let streams = body.windows(13).any(|window| window == b"\"stream\":true");
-    let wish = match streams {
-        _ if head
-            .lines()
-            .next()
-            .is_some_and(|line| line.contains("/idle ")) =>
-        {
-            Wish::Idle
-        }
+    let line = head.lines().next().unwrap_or_default();
+    let has = |part: &[u8]| memchr::memmem::find(body, part).is_some();
+    let wish = match has(br#""stream":true"#) {
+        _ if line.contains("/models ") => Wish::Models,
+        true if has(br#""prompt":"idle""#) => Wish::Idle,
         true => Wish::Stream,
         false => Wish::Whole,
     };

@@ -1,4 +1,4 @@
-//! Measures the router beside nginx, and local mode with few and with many pods.
+//! Measures the router beside its peers, and local mode with few and with many pods.
 //!
 //! `report` is the router: the same engines, the same load, one run, a ratio. The figure that counts there is CPU time
 //! per request of the proxy's process; it is far steadier than throughput on a machine that also runs the load and the
@@ -12,9 +12,11 @@ mod load;
 mod local;
 mod nginx;
 mod process;
+mod proxies;
 mod report;
 mod router;
 mod scenario;
+mod scheduling;
 mod table;
 mod up;
 
@@ -34,7 +36,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const INTERRUPTED: u8 = 130;
 
 #[derive(Debug, Parser)]
-#[command(about = "Measures the router beside nginx, and local mode.")]
+#[command(about = "Measures the router beside its peers, and local mode.")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -62,6 +64,8 @@ enum Command {
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Measure what one decision of the scheduler costs.
+    Scheduling,
     /// Be an engine: the fastest answers there are.
     #[command(hide = true)]
     Engine {
@@ -124,6 +128,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             };
             local::run(&bench).await
         }
+        Some(Command::Scheduling) => scheduling::run(),
         None | Some(Command::Router) => report::run(cli.scale).await,
     }
 }

@@ -1,46 +1,73 @@
 //! Runs the rows and prints the table.
 
+use std::fmt::Write as _;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context;
 use tempfile::TempDir;
 
+use crate::load;
 use crate::process::{Process, await_listener, free_port};
+use crate::proxies::{Kind, Proxy, Stage, loopback};
 use crate::scenario::{self, CONNECTIONS, Scenario};
-use crate::{load, nginx};
 
 /// Streams held open to see what one costs.
 const IDLE_STREAMS: usize = 1000;
 
-/// A proxy under test.
-struct Proxy {
-    address: SocketAddr,
-    process: Process,
-}
+/// Streams held open to see whether that many can be.
+const MANY_STREAMS: usize = 9000;
+
+/// Requests a second, and how many, to see what waiting a proxy adds.
+const RATE: u32 = 1000;
+const RATED: u32 = 10_000;
 
 struct Bench {
     engine_port: u16,
     _engine: Process,
     folder: TempDir,
     scale: f64,
+    kinds: Vec<Kind>,
+}
+
+/// What one proxy did in a closed loop.
+#[derive(Clone, Copy)]
+struct Cost {
+    /// CPU microseconds per request.
+    micros: f64,
+    /// Requests per second.
+    rate: f64,
+}
+
+/// A line of the table: a figure for each proxy, ours first.
+struct Row {
+    name: &'static str,
+    figures: Vec<f64>,
+    bound: String,
 }
 
 /// Measures everything and prints it.
 pub(crate) async fn run(scale: f64) -> anyhow::Result<()> {
+    // The engines and the proxies inherit it.
+    kthena_router_proxy::raise_descriptor_limit()?;
     let bench = Bench::start(scale)?;
-    say("CPU microseconds per request; throughput with the load on the same cores")?;
-    say(&format!(
-        "{:<22} {:>9} {:>9} {:>7}   {:<22} {:>10} {:>10}",
-        "work", "ours", "nginx", "ratio", "must reach", "ours req/s", "nginx"
-    ))?;
+    bench.titles()?;
+    let mut short = Vec::new();
     for scenario in [scenario::short(), scenario::long(), scenario::stream()] {
-        bench.row(&scenario).await?;
+        let costs = bench.row(&scenario).await?;
+        if short.is_empty() {
+            short = costs;
+        }
     }
-    bench.growth().await?;
+    Bench::say(&Row {
+        name: "short chat, req/s",
+        figures: short.iter().map(|cost| cost.rate).collect(),
+        bound: ">= 30000".to_owned(),
+    })?;
     bench.memory().await?;
-    bench.latency().await
+    bench.latency().await?;
+    bench.growth().await?;
+    bench.many_streams().await
 }
 
 impl Bench {
@@ -48,54 +75,68 @@ impl Bench {
         let engine_port = free_port()?;
         let engine = Process::own(&["engine", "--listen", &format!("0.0.0.0:{engine_port}")])?;
         await_listener(loopback(engine_port))?;
+        let (kinds, missing): (Vec<_>, Vec<_>) =
+            Kind::ALL.into_iter().partition(|kind| kind.is_installed());
+        for kind in missing {
+            say(&format!("{} is not installed and left out", kind.name()))?;
+        }
         Ok(Self {
             engine_port,
             _engine: engine,
             folder: tempfile::tempdir()?,
             scale,
+            kinds,
         })
     }
 
-    fn router(&self, pods: u32, routes: u32) -> anyhow::Result<Proxy> {
-        let address = loopback(free_port()?);
-        let log = self.folder.path().join("access.log");
-        let process = Process::own(&[
-            "proxy",
-            "--listen",
-            &address.to_string(),
-            "--engine-port",
-            &self.engine_port.to_string(),
-            "--pods",
-            &pods.to_string(),
-            "--routes",
-            &routes.to_string(),
-            "--log",
-            path(&log),
-        ])?;
-        await_listener(address)?;
-        Ok(Proxy { address, process })
+    fn stage(&self) -> Stage<'_> {
+        Stage {
+            engine_port: self.engine_port,
+            folder: self.folder.path(),
+        }
     }
 
-    fn nginx(&self) -> anyhow::Result<Proxy> {
-        let address = loopback(free_port()?);
-        let process = nginx::start(address, self.engine_port, 3, self.folder.path())?;
-        await_listener(address)?;
-        Ok(Proxy { address, process })
+    fn titles(&self) -> anyhow::Result<()> {
+        say("CPU time of the proxy per request; the load and the engines run on the same cores")?;
+        let mut names = String::new();
+        for kind in &self.kinds {
+            write!(names, "{:>12}", kind.name())?;
+        }
+        say(&format!("{:<32}{names}  ours must reach", ""))
     }
 
-    async fn row(&self, scenario: &Scenario) -> anyhow::Result<()> {
-        let (ours, our_rate) = self.cost(&self.router(3, 1)?, scenario).await?;
-        let (theirs, their_rate) = self.cost(&self.nginx()?, scenario).await?;
-        let bound = format!("<= {} and <= {} x", scenario.bound, scenario.ratio);
-        say(&format!(
-            "{:<22} {ours:>9.1} {theirs:>9.1} {:>7.2}   {bound:<22} {our_rate:>10.0} {their_rate:>10.0}",
-            scenario.name,
-            ours / theirs,
-        ))
+    fn say(row: &Row) -> anyhow::Result<()> {
+        let mut figures = String::new();
+        for figure in &row.figures {
+            write!(figures, "{figure:>12.1}")?;
+        }
+        say(&format!("{:<32}{figures}  {}", row.name, row.bound))
     }
 
-    /// CPU microseconds per request, and requests per second.
-    async fn cost(&self, proxy: &Proxy, scenario: &Scenario) -> anyhow::Result<(f64, f64)> {
+    async fn row(&self, scenario: &Scenario) -> anyhow::Result<Vec<Cost>> {
+        let mut costs = Vec::new();
+        for kind in &self.kinds {
+            let proxy = kind.start(self.stage()).await?;
+            let cost = self.cost(&proxy, scenario).await;
+            costs.push(cost.with_context(|| format!("{}, {}", kind.name(), scenario.name))?);
+        }
+        let figures: Vec<f64> = costs.iter().map(|cost| cost.micros).collect();
+        let ratio = match figures.as_slice() {
+            [ours, nginx, ..] => ours / nginx,
+            _ => 0.0,
+        };
+        Self::say(&Row {
+            name: scenario.name,
+            figures,
+            bound: format!(
+                "<= {} and <= {} x nginx: {ratio:.2}",
+                scenario.bound, scenario.ratio
+            ),
+        })?;
+        Ok(costs)
+    }
+
+    async fn cost(&self, proxy: &Proxy, scenario: &Scenario) -> anyhow::Result<Cost> {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -106,64 +147,91 @@ impl Bench {
         let before = proxy.process.cpu_micros();
         let elapsed = load::closed(proxy.address, &scenario.request, CONNECTIONS, total).await?;
         let count = f64::from(u32::try_from(total)?);
-        Ok((
-            (proxy.process.cpu_micros() - before) / count,
-            count / elapsed.as_secs_f64(),
-        ))
-    }
-
-    async fn growth(&self) -> anyhow::Result<()> {
-        let scenario = scenario::short();
-        let (small, _) = self.cost(&self.router(3, 1)?, &scenario).await?;
-        for (name, pods, routes) in [("1,000 endpoints", 1000, 1), ("10,000 routes", 3, 10_000)] {
-            let (large, _) = self.cost(&self.router(pods, routes)?, &scenario).await?;
-            say(&format!(
-                "{name:<22} {large:>9.1} {small:>9.1} {:>7.2}   <= 1.5 x (3 endpoints, 1 route)",
-                large / small
-            ))?;
-        }
-        Ok(())
+        Ok(Cost {
+            micros: (proxy.process.cpu_micros() - before) / count,
+            rate: count / elapsed.as_secs_f64(),
+        })
     }
 
     async fn memory(&self) -> anyhow::Result<()> {
-        for (name, proxy) in [("ours", self.router(3, 1)?), ("nginx", self.nginx()?)] {
-            let rest = proxy.process.resident();
+        let (mut rests, mut streams) = (Vec::new(), Vec::new());
+        for kind in &self.kinds {
+            let proxy = kind.start(self.stage()).await?;
+            rests.push(proxy.process.resident() / f64::from(1 << 20));
             // What the first requests leave behind is no cost of a stream.
             load::closed(proxy.address, &scenario::short().request, CONNECTIONS, 2000).await?;
-            let before = proxy.process.resident();
-            let streams =
-                load::idle_streams(proxy.address, &scenario::idle(), IDLE_STREAMS).await?;
-            let after = proxy.process.resident();
-            let each = (after - before) / f64::from(u32::try_from(streams.len())?) / 1024.0;
-            say(&format!(
-                "{name:<6} at rest {:.1} MB (<= 16), per idle stream {each:.1} KB (<= 20)",
-                rest / f64::from(1 << 20)
-            ))?;
+            let each = idle_kilobytes(&proxy, IDLE_STREAMS).await;
+            streams.push(each.with_context(|| kind.name())?);
         }
-        Ok(())
+        Self::say(&Row {
+            name: "KB per idle open stream",
+            figures: streams,
+            bound: "<= 20".to_owned(),
+        })?;
+        Self::say(&Row {
+            name: "MB resident at rest",
+            figures: rests,
+            bound: "<= 16".to_owned(),
+        })
     }
 
     async fn latency(&self) -> anyhow::Result<()> {
         let request = scenario::short().request;
-        let proxy = self.router(3, 1)?;
-        load::closed(proxy.address, &request, CONNECTIONS, 2000).await?;
-        let direct = load::open(loopback(self.engine_port), &request, 1000, 10_000).await?;
-        let routed = load::open(proxy.address, &request, 1000, 10_000).await?;
-        let p99 = |times: &[Duration]| times[times.len() * 99 / 100].as_secs_f64() * 1000.0;
-        let (direct, routed) = (p99(&direct), p99(&routed));
+        let direct = load::open(loopback(self.engine_port), &request, RATE, RATED).await?;
+        let direct = p99(&direct);
+        let mut figures = Vec::new();
+        for kind in &self.kinds {
+            let proxy = kind.start(self.stage()).await?;
+            load::closed(proxy.address, &request, CONNECTIONS, 2000).await?;
+            let routed = load::open(proxy.address, &request, RATE, RATED).await?;
+            figures.push(p99(&routed) - direct);
+        }
+        Self::say(&Row {
+            name: "us added at p99, 1,000 req/s",
+            figures,
+            bound: format!("<= 1000 (direct: {direct:.0})"),
+        })
+    }
+
+    async fn growth(&self) -> anyhow::Result<()> {
+        let scenario = scenario::short();
+        let small = self.cost(&self.stage().router(3, 1)?, &scenario).await?;
+        for (name, pods, routes) in [("1,000 endpoints", 1000, 1), ("10,000 routes", 3, 10_000)] {
+            let large = self.stage().router(pods, routes)?;
+            let large = self.cost(&large, &scenario).await?;
+            Self::say(&Row {
+                name,
+                figures: vec![large.micros],
+                bound: format!(
+                    "<= 1.5 x of 3 endpoints and 1 route ({:.1}): {:.2}",
+                    small.micros,
+                    large.micros / small.micros
+                ),
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn many_streams(&self) -> anyhow::Result<()> {
+        let proxy = self.stage().router(3, 1)?;
+        let each = idle_kilobytes(&proxy, MANY_STREAMS).await?;
         say(&format!(
-            "p99 at 1,000 req/s: {direct:.2} ms direct, {routed:.2} ms routed, {:.2} ms added (<= 1)",
-            routed - direct
+            "{MANY_STREAMS} idle streams through one router: all open, {each:.1} KB each"
         ))
     }
 }
 
-fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+/// What one of `count` idle streams costs.
+async fn idle_kilobytes(proxy: &Proxy, count: usize) -> anyhow::Result<f64> {
+    let before = proxy.process.resident();
+    let streams = load::idle_streams(proxy.address, &scenario::idle(), count).await?;
+    let each = (proxy.process.resident() - before) / f64::from(u32::try_from(streams.len())?);
+    Ok(each / 1024.0)
 }
 
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap_or_default()
+/// In microseconds.
+fn p99(times: &[Duration]) -> f64 {
+    times[times.len() * 99 / 100].as_secs_f64() * 1e6
 }
 
 /// Prints a line.

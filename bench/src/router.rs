@@ -57,6 +57,7 @@ fn view(engine_port: u16, pods: u32, routes: u32) -> anyhow::Result<View> {
             labels: [("app".to_owned(), "m".to_owned())].into(),
             ready: true,
             address: Some(IpAddr::V4(Ipv4Addr::from(first + number))),
+            started_unix: None,
         });
     }
     Ok(view)

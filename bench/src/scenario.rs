@@ -25,7 +25,7 @@ const CHAT: &str = "/v1/chat/completions";
 pub(crate) fn short() -> Scenario {
     let body = r#"{"model":"m","messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"Say hello."}],"max_tokens":16}"#;
     Scenario {
-        name: "short chat",
+        name: "short chat, us",
         request: load::request(CHAT, body),
         total: 100_000,
         bound: 30.0,
@@ -40,7 +40,7 @@ pub(crate) fn long() -> Scenario {
         r#"{{"model":"m","messages":[{{"role":"user","content":"{prompt}"}}],"max_tokens":16}}"#
     );
     Scenario {
-        name: "16 KB prompt",
+        name: "16 KB prompt, us",
         request: load::request(CHAT, &body),
         total: 60_000,
         bound: 45.0,
@@ -52,7 +52,7 @@ pub(crate) fn long() -> Scenario {
 pub(crate) fn stream() -> Scenario {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"Tell me a story."}],"stream":true,"max_tokens":200}"#;
     Scenario {
-        name: "stream of 200 events",
+        name: "stream of 200 events, us",
         request: load::request(CHAT, body),
         total: 4_000,
         bound: 500.0,
@@ -62,5 +62,8 @@ pub(crate) fn stream() -> Scenario {
 
 /// A stream that says one thing and then nothing.
 pub(crate) fn idle() -> Arc<[u8]> {
-    load::request("/v1/idle", r#"{"model":"m","prompt":"x","stream":true}"#)
+    load::request(
+        "/v1/completions",
+        r#"{"model":"m","prompt":"idle","stream":true}"#,
+    )
 }
