@@ -5,6 +5,7 @@
     reason = "a test that cannot go on says where and why"
 )]
 
+mod chaos;
 mod clients;
 mod cluster;
 mod crash;
@@ -12,3 +13,8 @@ mod examples;
 mod local_cli;
 mod machine;
 mod quickstart;
+mod request_path;
+mod router_process;
+mod streaming_engine;
+mod terminal;
+mod verbs;

@@ -27,7 +27,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{embedded, real, runtime};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// What a webhook answers: the message of our rules and nothing else.
 fn review(review: &Value) -> Value {

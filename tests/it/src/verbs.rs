@@ -1,0 +1,146 @@
+//! `get`, `describe`, `rollout` and `explain` against the API server and the router of local mode.
+
+use std::process::{Command, Stdio};
+
+use kthena_testkit::binary;
+use serde_json::Value;
+
+use crate::machine::{Ended, Machine, ended, example, until};
+
+/// `kthena …` with the kubeconfig of this machine.
+fn kthena(machine: &Machine, line: &str) -> Ended {
+    let mut command = Command::new(binary::kthena().unwrap());
+    command
+        .args(line.split(' '))
+        .env("KTHENA_STATE_DIR", machine.state_dir())
+        .env("KUBECONFIG", machine.state_dir().join("kubeconfig"))
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null());
+    ended(&command.output().unwrap())
+}
+
+/// What a command that must succeed says.
+fn told(machine: &Machine, line: &str) -> String {
+    let ended = kthena(machine, line);
+    assert!(
+        ended.success,
+        "kthena {line}\n{}\n{}",
+        ended.stdout, ended.stderr
+    );
+    ended.stdout
+}
+
+/// Why a command that must fail did.
+fn refused(machine: &Machine, line: &str) -> String {
+    let ended = kthena(machine, line);
+    assert!(!ended.success, "kthena {line}\n{}", ended.stdout);
+    ended.stderr
+}
+
+fn assert_has(text: &str, expected: &[&str]) {
+    for part in expected {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+}
+
+/// The cells of a table, row by row, less the header.
+fn cells(table: &str) -> Vec<Vec<&str>> {
+    let rows = table.lines().skip(1);
+    rows.map(|line| line.split_whitespace().collect()).collect()
+}
+
+#[test]
+fn models_are_listed_in_every_format_and_described() {
+    let machine = Machine::new();
+    machine.up(&example("quickstart"));
+
+    let table = told(&machine, "get modelservings");
+    assert_eq!(
+        cells(&table)[0][..5],
+        ["qwen", "2/2", "2", "2", "Available"]
+    );
+    assert_has(
+        &told(&machine, "get ms -A -o wide"),
+        &["NAMESPACE", "default", "server 2/2"],
+    );
+    assert_eq!(
+        told(&machine, "get ms -l team!=a -o name"),
+        "modelserving.workload.serving.volcano.sh/qwen\n"
+    );
+    let list: Value = serde_json::from_str(&told(&machine, "get ms -o json")).unwrap();
+    assert_eq!(list["kind"], "List");
+    assert_eq!(list["items"][0]["spec"]["replicas"], 2);
+    assert_has(
+        &told(&machine, "get ms qwen -o yaml"),
+        &["kind: ModelServing\n", "  name: qwen\n"],
+    );
+    assert_eq!(
+        told(&machine, "get ms -l app=none"),
+        "No resources found.\n"
+    );
+    assert_eq!(
+        refused(&machine, "get ms nobody"),
+        "error: modelservings.workload.serving.volcano.sh \"nobody\" not found\n"
+    );
+
+    let about = told(&machine, "describe ms qwen");
+    assert_has(
+        &about,
+        &["2 wanted, 2 exist", "qwen-1-server-0-0", "RoleRunning"],
+    );
+}
+
+#[test]
+fn a_decision_is_explained_without_naming_the_router() {
+    let machine = Machine::new();
+    machine.up(&example("quickstart"));
+
+    let decision = until("the router knows the pods", || {
+        let ended = kthena(&machine, "explain --model qwen --prompt hi");
+        ended.success.then_some(ended.stdout)
+    });
+
+    assert_has(
+        &decision,
+        &["default/qwen", "qwen-0-server-0-0", "qwen-1-server-0-0"],
+    );
+}
+
+#[test]
+fn a_rollout_is_held_resumed_watched_and_taken_back() {
+    let machine = Machine::new();
+    machine.up(&example("quickstart"));
+    let first = cells(&told(&machine, "rollout history ms qwen"))[0][0].to_owned();
+
+    told(&machine, "rollout pause ms qwen");
+    let image = r#"[{"op":"replace","path":"/spec/template/roles/0/entryTemplate/spec/containers/0/image","value":"vllm/vllm-openai:v0.12.0"}]"#;
+    let patched = machine.kubectl(&["patch", "modelserving", "qwen", "--type=json", "-p", image]);
+    assert!(patched.success, "{}", patched.stderr);
+    let held = until("a held rollout", || {
+        let ended = kthena(&machine, "rollout status ms qwen");
+        (!ended.success).then_some(ended.stderr)
+    });
+    assert_has(&held, &["paused: 0 of 2 groups updated"]);
+    assert_has(
+        &told(&machine, "rollout history ms qwen"),
+        &[&first, "v0.11.0", "v0.12.0"],
+    );
+
+    told(&machine, "rollout undo ms qwen");
+    until("the first revision is wanted again", || {
+        let history = told(&machine, "rollout history ms qwen");
+        let mut rows = history.lines();
+        rows.any(|row| row.starts_with(&first) && row.contains("wanted, current"))
+            .then_some(())
+    });
+
+    let patched = machine.kubectl(&["patch", "modelserving", "qwen", "--type=json", "-p", image]);
+    assert!(patched.success, "{}", patched.stderr);
+    told(&machine, "rollout resume ms qwen");
+    let done = told(&machine, "rollout status ms qwen --timeout 120");
+    assert_has(&done, &["rolled out: 2 of 2 groups updated"]);
+    assert_has(
+        &refused(&machine, "rollout undo ms qwen --to-revision none"),
+        &["revision none is not stored"],
+    );
+}
