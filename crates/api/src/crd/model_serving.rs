@@ -349,5 +349,9 @@ fn role_status() -> Value {
             about("Instances that are what the spec asks for.", int32()),
         ),
     ];
-    object(members, &["name"])
+    // Counts of zero are written too: a role without instances is news.
+    object(
+        members,
+        &["name", "readyReplicas", "replicas", "updatedReplicas"],
+    )
 }
