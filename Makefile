@@ -41,6 +41,8 @@ bench:
 	$(CARGO) build --profile dist --package kthena --package kthena-bench
 	$(BUILT)/dist/kthena-bench router
 	$(BUILT)/dist/kthena-bench local --kthena $(BUILT)/dist/kthena
+	$(BUILT)/dist/kthena-bench scheduling
+	$(BUILT)/dist/kthena bench scheduling --virtual-time --out bench/out/scheduling
 	$(BUILT)/dist/kthena bench prefill-decode
 
 bench-controllers: setup

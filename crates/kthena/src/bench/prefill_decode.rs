@@ -32,7 +32,7 @@ pub(crate) struct PrefillDecode {
     #[arg(long, default_value_t = 2)]
     prefill: u32,
     /// Requests per second
-    #[arg(long, default_value_t = 6.0)]
+    #[arg(long, default_value_t = 3.0)]
     rate: f64,
     /// Tokens of a prompt
     #[arg(long, default_value_t = 6000)]
