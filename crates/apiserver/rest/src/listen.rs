@@ -16,14 +16,14 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use kthena_apiserver_objects::ApiError;
+use kthena_process::Connections;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{answer, answer::Body, service::ApiService};
 
@@ -49,48 +49,12 @@ pub(crate) struct Endpoint {
 
 /// Serves until `shutdown`, then drains.
 pub(crate) async fn serve(listener: TcpListener, endpoint: Endpoint, shutdown: CancellationToken) {
-    let tracker = TaskTracker::new();
-    let kill = CancellationToken::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
-        };
-        let Some((stream, place)) = accepted else {
-            continue;
-        };
-        let (endpoint, shutdown, kill) = (endpoint.clone(), shutdown.clone(), kill.clone());
-        tracker.spawn(async move {
-            tokio::select! {
-                () = kill.cancelled() => {}
-                () = greet(stream, endpoint, shutdown) => {}
-            }
-            drop(place);
-        });
-    }
-    drop(listener);
-    tracker.close();
-    if timeout(DRAIN, tracker.wait()).await.is_err() {
-        kill.cancel();
-        tracker.wait().await;
-    }
-}
-
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
-        Err(error) => {
-            tracing::warn!(%error, "cannot accept a connection");
-            // Out of file descriptors, most likely: trying again at once would only burn the processor.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            None
-        }
-    }
+    let connections = Connections {
+        most: MAX_CONNECTIONS,
+        drain: DRAIN,
+    };
+    let greet = |stream| greet(stream, endpoint.clone(), shutdown.clone());
+    connections.serve(listener, &shutdown, greet).await;
 }
 
 /// Tells TLS from plain HTTP by the first byte.

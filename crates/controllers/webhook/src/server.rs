@@ -6,7 +6,7 @@
 //! - After shutdown nothing is taken any more, open requests get their grace, and nothing outlives [`serve`].
 
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
@@ -16,12 +16,11 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use kthena_process::Connections;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::review::{self, Answer, Endpoint};
 use crate::{Acceptor, WebhookConfig};
@@ -38,54 +37,24 @@ pub(crate) async fn serve(
     acceptor: &Acceptor,
     shutdown: &CancellationToken,
 ) {
-    let tracker = TaskTracker::new();
-    let kill = CancellationToken::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
-        };
-        let Some((stream, place)) = accepted else {
-            continue;
-        };
+    let connections = Connections {
+        most: CONNECTIONS,
+        drain: config.grace,
+    };
+    let (endpoints, patience) = (config.endpoints, config.timeout);
+    let converse = |stream| {
         let tls = acceptor
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let Some(tls) = tls else { continue };
-        let (shutdown, kill) = (shutdown.clone(), kill.clone());
-        let (endpoints, patience) = (config.endpoints, config.timeout);
-        tracker.spawn(async move {
-            tokio::select! {
-                () = kill.cancelled() => {}
-                () = converse(stream, tls, endpoints, patience, shutdown) => {}
+        let shutdown = shutdown.clone();
+        async move {
+            if let Some(tls) = tls {
+                converse(stream, tls, endpoints, patience, shutdown).await;
             }
-            drop(place);
-        });
-    }
-    drop(listener);
-    tracker.close();
-    if timeout(config.grace, tracker.wait()).await.is_err() {
-        kill.cancel();
-        tracker.wait().await;
-    }
-}
-
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
-        Err(error) => {
-            tracing::warn!(%error, "the webhook cannot accept a connection");
-            // Out of file descriptors, most likely: trying again at once would only burn the processor.
-            sleep(Duration::from_millis(50)).await;
-            None
         }
-    }
+    };
+    connections.serve(listener, shutdown, converse).await;
 }
 
 async fn converse(
