@@ -93,12 +93,7 @@ impl Store {
     /// Reads what earlier sidecars of this owner wrote into an empty ledger.
     pub async fn load(&mut self, ledger: &mut Ledger) -> Result<(), StoreError> {
         let mut connection = self.connection().await?;
-        let known: Vec<(String, String)> = self
-            .ask(
-                redis::cmd("HGETALL").arg(self.keys.blocks_of_owner()),
-                &mut connection,
-            )
-            .await?;
+        let known = self.known(&mut connection).await?;
         for (hash, value) in &known {
             let mut words = value.split(' ');
             let standard = words.next().and_then(|word| word.parse().ok());
@@ -176,15 +171,22 @@ impl Store {
         self.send(&pipeline, &mut connection).await
     }
 
+    /// The engine's hashes that the copy holds, each with what is kept of it.
+    async fn known(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        self.ask(
+            redis::cmd("HGETALL").arg(self.keys.blocks_of_owner()),
+            connection,
+        )
+        .await
+    }
+
     /// Makes the copy equal to the ledger, whatever it was.
     pub async fn rewrite(&mut self, ledger: &Ledger, now: u64) -> Result<(), StoreError> {
         let mut connection = self.connection().await?;
-        let known: Vec<(String, String)> = self
-            .ask(
-                redis::cmd("HGETALL").arg(self.keys.blocks_of_owner()),
-                &mut connection,
-            )
-            .await?;
+        let known = self.known(&mut connection).await?;
         let held: HashSet<String> = ledger.blocks().map(|(hash, ..)| hash.to_string()).collect();
         let mut changes = Vec::new();
         for (hash, value) in &known {
