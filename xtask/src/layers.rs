@@ -66,7 +66,7 @@ const TABLE: &[(&str, Kind, &[&str])] = &[
         ],
     ),
     ("sidecar", Shell, &["kv-events"]),
-    ("kv-events", Shell, &[]),
+    ("kv-events", Shell, &["router-scheduler"]),
     ("router-view", Pure, &["router-routing", "router-scheduler"]),
     ("router-observability", Shell, &[]),
     (

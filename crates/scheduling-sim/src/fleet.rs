@@ -8,10 +8,8 @@ use std::time::Duration;
 use kthena_engine_sim::batch::{BatchConfig, Engine, Finished, Step, StepOutcome};
 use kthena_engine_sim::kv_cache::KvEvent as Changed;
 use kthena_kv_events::events::{self, Batch, KvEvent, Removed, Stored};
-use kthena_kv_events::index::{Asked, CacheIndex, DEFAULT_BUDGET, Owner};
-use kthena_router_scheduler::{
-    Candidate, Endpoint, KvBlocks, KvIndex, KvQuery, ModelSet, PodIdentity, Sample,
-};
+use kthena_kv_events::index::{CacheIndex, DEFAULT_BUDGET, Owner};
+use kthena_router_scheduler::{Candidate, Endpoint, ModelSet, PodIdentity, Sample};
 
 /// An engine, its endpoint, and the step it is in.
 pub(crate) struct Node {
@@ -50,39 +48,13 @@ impl Mean {
     }
 }
 
-/// The index of what engines say they hold.
-pub(crate) struct Index(Arc<CacheIndex>);
-
-impl KvIndex for Index {
-    fn lookup(
-        &self,
-        query: &KvQuery<'_>,
-        candidates: &[&Candidate],
-        lengths: &mut [u32],
-    ) -> Option<KvBlocks> {
-        let asked = Asked {
-            tokens: query.tokens,
-            adapter: query.adapter.then_some(query.model),
-            max_blocks: query.max_blocks,
-        };
-        let pods = candidates
-            .iter()
-            .map(|candidate| u64::from(candidate.endpoint.id().get()));
-        let found = self.0.lookup(&asked, &pods, lengths)?;
-        Some(KvBlocks {
-            count: found.blocks,
-            tokens: found.block_size,
-        })
-    }
-}
-
 /// Engines of one make.
 pub(crate) fn nodes(
     count: u32,
     config: &BatchConfig,
     models: &ModelSet,
     seed: u64,
-) -> (Vec<Node>, Index) {
+) -> (Vec<Node>, Arc<CacheIndex>) {
     let index = Arc::new(CacheIndex::new(DEFAULT_BUDGET, seed));
     let node = |number: u32| {
         let pod = PodIdentity {
@@ -109,7 +81,7 @@ pub(crate) fn nodes(
             recent: Recent::default(),
         }
     };
-    ((0..count).map(node).collect(), Index(index))
+    ((0..count).map(node).collect(), index)
 }
 
 /// When a node has to be looked at again.

@@ -9,6 +9,7 @@ use fastrand::Rng;
 use kthena_engine_sim::batch::{After, BatchConfig, FinishReason, Finished, NewRequest, Prefill};
 use kthena_engine_sim::kv_cache::CacheConfig;
 use kthena_engine_sim::model::{GpuProfile, ModelProfile, StepModel};
+use kthena_kv_events::index::CacheIndex;
 use kthena_router_plugins::Scheduling;
 use kthena_router_plugins::config::ScorerName;
 use kthena_router_scheduler::{
@@ -16,7 +17,7 @@ use kthena_router_scheduler::{
 };
 use serde::Serialize;
 
-use crate::fleet::{ById, Index, Next, Node, nodes};
+use crate::fleet::{ById, Next, Node, nodes};
 use crate::policy::Policy;
 use crate::tokens::{AsText, append, stream};
 use crate::workload::{Session, Workload};
@@ -167,7 +168,7 @@ struct Simulation<'a> {
     workload: &'a Workload,
     scheduling: Scheduling,
     nodes: Vec<Node>,
-    index: Index,
+    index: Arc<CacheIndex>,
     /// Whether the router has tokens and index.
     knows_blocks: bool,
     rng: Rng,
@@ -332,7 +333,7 @@ impl<'a> Simulation<'a> {
             prompt: &text,
             prompt_tokens: prompt.len() as u64,
             tokens: self.knows_blocks.then_some(prompt),
-            kv: self.knows_blocks.then_some(&self.index as &dyn KvIndex),
+            kv: self.knows_blocks.then_some(&*self.index as &dyn KvIndex),
             session: Some(&name),
             now: self.now,
             ..RequestFacts::new(adapter.unwrap_or("model"), &notes)

@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use kthena_router_scheduler::{Candidate, KvBlocks, KvIndex, KvQuery};
 use smallvec::SmallVec;
 
 use super::{CacheIndex, chained_hash};
@@ -133,6 +134,30 @@ impl CacheIndex {
             }));
         }
         alive
+    }
+}
+
+/// Policies ask the index by the numbers of the candidates' endpoints.
+impl KvIndex for CacheIndex {
+    fn lookup(
+        &self,
+        query: &KvQuery<'_>,
+        candidates: &[&Candidate],
+        lengths: &mut [u32],
+    ) -> Option<KvBlocks> {
+        let asked = Asked {
+            tokens: query.tokens,
+            adapter: query.adapter.then_some(query.model),
+            max_blocks: query.max_blocks,
+        };
+        let pods = candidates
+            .iter()
+            .map(|candidate| u64::from(candidate.endpoint.id().get()));
+        let found = CacheIndex::lookup(self, &asked, &pods, lengths)?;
+        Some(KvBlocks {
+            count: found.blocks,
+            tokens: found.block_size,
+        })
     }
 }
 

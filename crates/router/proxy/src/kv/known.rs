@@ -1,36 +1,9 @@
-//! Both indexes as policies ask them.
+//! What Redis knows, as policies ask it.
 
-use kthena_kv_events::index::{Asked, CacheIndex};
+use std::fmt::Write;
+
 use kthena_kv_events::shared_index::Owned;
 use kthena_router_scheduler::{Candidate, KvBlocks, KvIndex, KvQuery};
-use std::fmt::Write;
-use std::sync::Arc;
-
-/// The index that the router keeps itself.
-pub(super) struct InMemory(pub(super) Arc<CacheIndex>);
-
-impl KvIndex for InMemory {
-    fn lookup(
-        &self,
-        query: &KvQuery<'_>,
-        candidates: &[&Candidate],
-        lengths: &mut [u32],
-    ) -> Option<KvBlocks> {
-        let asked = Asked {
-            tokens: query.tokens,
-            adapter: query.adapter.then_some(query.model),
-            max_blocks: query.max_blocks,
-        };
-        let pods = candidates
-            .iter()
-            .map(|candidate| u64::from(candidate.endpoint.id().get()));
-        let found = self.0.lookup(&asked, &pods, lengths)?;
-        Some(KvBlocks {
-            count: found.blocks,
-            tokens: found.block_size,
-        })
-    }
-}
 
 /// What was read from Redis for one request.
 pub(super) struct FromRedis {

@@ -35,7 +35,7 @@ use tokio::sync::watch;
 use crate::error::ProxyError;
 use crate::scrape::{EngineFigures, Pod};
 use crate::tokens::{Tokens, TokensConfig};
-use known::{FromRedis, InMemory};
+use known::FromRedis;
 
 /// How it is found out what engines hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -231,7 +231,8 @@ impl KvAware {
         };
         match &self.index {
             Index::Memory(index, _) => {
-                learned.prior.kv = Some(Arc::new(InMemory(Arc::clone(index))));
+                let index: Arc<CacheIndex> = Arc::clone(index);
+                learned.prior.kv = Some(index);
             }
             Index::Redis(index) => self.read(index, asking, &tokens, &mut learned).await,
         }
