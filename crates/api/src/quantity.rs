@@ -1,12 +1,15 @@
 //! Kubernetes quantities: `500m`, `2Gi`, `1e3`.
 //!
 //! [`Quantity`] is the text as stored; [`Amount`] is its exact value in billionths, without floats. Finer digits are
-//! rounded away from zero, as Kubernetes does.
+//! rounded away from zero, as Kubernetes does. How a text is read is in the schema crate, whose rules compute with
+//! quantities too.
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kthena_schema::quantity::Form;
+pub use kthena_schema::quantity::QuantityError;
 
 #[cfg(test)]
 mod tests;
@@ -18,30 +21,6 @@ const NANO: i128 = 1_000_000_000;
 pub struct Amount {
     nanos: i128,
     form: Form,
-}
-
-/// The family of suffixes an amount was written with; it prints in the same one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// `m`, `k`, `M`, …
-    Decimal,
-    /// `Ki`, `Mi`, …
-    Binary,
-    /// `e3`, `e6`, …
-    Exponent,
-}
-
-/// Why a text is no quantity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum QuantityError {
-    /// Not a number with an optional suffix.
-    #[error(
-        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-    )]
-    Malformed,
-    /// Too large to be held exactly.
-    #[error("the quantity is too large")]
-    TooLarge,
 }
 
 impl Amount {
@@ -144,96 +123,8 @@ impl FromStr for Amount {
     type Err = QuantityError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (negative, rest) = match text.as_bytes().first() {
-            Some(b'-') => (true, &text[1..]),
-            Some(b'+') => (false, &text[1..]),
-            _ => (false, text),
-        };
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
-        let (number, suffix) = rest.split_at(end);
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-            return Err(QuantityError::Malformed);
-        }
-        let (form, power) = suffix_of(suffix)?;
-        let digits = format!("{whole}{}", fraction.trim_end_matches('0'));
-        let digits = digits.trim_start_matches('0');
-        let mantissa: i128 = match digits {
-            "" => 0,
-            digits => digits.parse().map_err(|_| QuantityError::TooLarge)?,
-        };
-        let places = i32::try_from(fraction.trim_end_matches('0').len())
-            .map_err(|_| QuantityError::TooLarge)?;
-        let magnitude = match power {
-            Power::Ten(power) => scale(mantissa, power.saturating_add(9).saturating_sub(places)),
-            Power::Two(power) => mantissa
-                .checked_mul(1 << power)
-                .ok_or(QuantityError::TooLarge)
-                .and_then(|value| scale(value, 9 - places)),
-        }?;
-        Ok(Self {
-            nanos: if negative { -magnitude } else { magnitude },
-            form,
-        })
-    }
-}
-
-enum Power {
-    Ten(i32),
-    Two(u32),
-}
-
-fn suffix_of(suffix: &str) -> Result<(Form, Power), QuantityError> {
-    let decimal = |power| Ok((Form::Decimal, Power::Ten(power)));
-    let binary = |power| Ok((Form::Binary, Power::Two(power)));
-    match suffix {
-        "" => decimal(0),
-        "n" => decimal(-9),
-        "u" => decimal(-6),
-        "m" => decimal(-3),
-        "k" => decimal(3),
-        "M" => decimal(6),
-        "G" => decimal(9),
-        "T" => decimal(12),
-        "P" => decimal(15),
-        "E" => decimal(18),
-        "Ki" => binary(10),
-        "Mi" => binary(20),
-        "Gi" => binary(30),
-        "Ti" => binary(40),
-        "Pi" => binary(50),
-        "Ei" => binary(60),
-        _ => {
-            let exponent = suffix
-                .strip_prefix(['e', 'E'])
-                .ok_or(QuantityError::Malformed)?;
-            let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
-            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-                return Err(QuantityError::Malformed);
-            }
-            let power = exponent
-                .parse::<i32>()
-                .map_err(|_| QuantityError::TooLarge)?;
-            Ok((Form::Exponent, Power::Ten(power)))
-        }
-    }
-}
-
-/// `value` times ten to the `power`; what falls off the end rounds up.
-fn scale(value: i128, power: i32) -> Result<i128, QuantityError> {
-    if value == 0 {
-        return Ok(0);
-    }
-    match u32::try_from(power) {
-        Ok(power) => {
-            let factor = 10_i128.checked_pow(power).ok_or(QuantityError::TooLarge)?;
-            value.checked_mul(factor).ok_or(QuantityError::TooLarge)
-        }
-        Err(_) => Ok(10_i128
-            .checked_pow(power.unsigned_abs())
-            .map_or(1, |divisor| div_ceil(value, divisor))),
+        let (nanos, form) = kthena_schema::quantity::parse(text)?;
+        Ok(Self { nanos, form })
     }
 }
 

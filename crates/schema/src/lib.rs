@@ -29,6 +29,7 @@ mod node;
 mod parse;
 mod path;
 mod prune;
+pub mod quantity;
 pub mod re2;
 mod validate;
 

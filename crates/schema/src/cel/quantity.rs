@@ -8,10 +8,9 @@ use core::cmp::Ordering;
 use cel::common::types::{CelBool, CelDouble, CelInt, CelString};
 use cel::{DeclarationError, Env, ExecutionError};
 
-type Outcome<T> = Result<T, ExecutionError>;
+use crate::quantity;
 
-const WRONG_FORMAT: &str =
-    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+type Outcome<T> = Result<T, ExecutionError>;
 
 /// Billionths of one.
 const ONE: i128 = 1_000_000_000;
@@ -33,59 +32,9 @@ pub(super) fn extension(env: &mut Env) -> Result<(), DeclarationError> {
     Ok(())
 }
 
-/// Billionths of a quantity; what is finer is rounded up, away from zero.
-fn parse(text: &str) -> Option<i128> {
-    let (negative, rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let end = rest
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(rest.len());
-    let (number, suffix) = rest.split_at(end);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-        return None;
-    }
-    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let (factor, exponent) = scale(suffix)?;
-    let places = exponent - i32::try_from(fraction.len()).ok()? + 9;
-    let amount = digits.checked_mul(factor)?;
-    let power = 10_i128.checked_pow(places.unsigned_abs());
-    let amount = if places >= 0 {
-        amount.checked_mul(power?)?
-    } else {
-        power.map_or(i128::from(amount > 0), |power| {
-            amount / power + i128::from(amount % power > 0)
-        })
-    };
-    Some(if negative { -amount } else { amount })
-}
-
-/// What a suffix stands for: a factor and a power of ten.
-fn scale(suffix: &str) -> Option<(i128, i32)> {
-    let binary = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    if let Some(at) = binary.iter().position(|name| *name == suffix) {
-        return Some((1_i128 << (10 * (at + 1)), 0));
-    }
-    let exponent = match suffix {
-        "n" => -9,
-        "u" => -6,
-        "m" => -3,
-        "" => 0,
-        "k" => 3,
-        "M" => 6,
-        "G" => 9,
-        "T" => 12,
-        "P" => 15,
-        "E" => 18,
-        _ => suffix.strip_prefix(['e', 'E'])?.parse().ok()?,
-    };
-    Some((1, exponent))
-}
-
 fn amount(text: &CelString<'_>) -> Outcome<i128> {
-    parse(text.inner()).ok_or_else(|| ExecutionError::function_error("quantity", WRONG_FORMAT))
+    let nanos = quantity::parse(text.inner()).map(|(nanos, _)| nanos);
+    nanos.map_err(|error| ExecutionError::function_error("quantity", error.to_string()))
 }
 
 fn text(amount: Option<i128>) -> Outcome<CelString<'static>> {
@@ -95,7 +44,7 @@ fn text(amount: Option<i128>) -> Outcome<CelString<'static>> {
 }
 
 fn is_quantity(text: &CelString<'_>) -> CelBool {
-    parse(text.inner()).is_some().into()
+    quantity::parse(text.inner()).is_ok().into()
 }
 
 fn quantity(of: &CelString<'_>) -> Outcome<CelString<'static>> {
