@@ -67,20 +67,49 @@ fn by_definition(model: &str, prompt: &[u8], block: usize, max: usize) -> Vec<u6
         .collect()
 }
 
+fn in_pieces(pieces: &[Vec<u8>], block: usize, max: usize) -> Vec<u64> {
+    let mut hasher = BlockHasher::new(root("m"), size(block), size(max));
+    for piece in pieces {
+        if hasher.push(piece).is_break() {
+            break;
+        }
+    }
+    hasher.finish().to_vec()
+}
+
+/// Beginnings that were hashed before, in other pieces, behind another hash, or in blocks of another size.
+#[test]
+fn what_is_remembered_is_of_the_same_beginning() {
+    let prompt: Vec<u8> = (0..4096_u32).map(|at| (at * at % 251) as u8).collect();
+    for _ in 0..3 {
+        for block in [8, 16, 64] {
+            let wanted = by_definition("m", &prompt, block, 128);
+            assert_eq!(chain("m", &prompt, block, 128), wanted);
+            let halves = [prompt[..1000].to_vec(), prompt[1000..].to_vec()];
+            assert_eq!(in_pieces(&halves, block, 128), wanted);
+            let other = by_definition("other", &prompt, block, 40);
+            assert_eq!(chain("other", &prompt, block, 40), other);
+            let later = by_definition("m", &prompt[512..], block, 128);
+            assert_eq!(chain("m", &prompt[512..], block, 128), later);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_pieces_give_the_hashes_of_the_definition(
-        pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 0..8),
-        block in 1_usize..80,
-        max in 1_usize..12,
+        pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..8),
+        block in 1_usize..20,
+        max in 1_usize..60,
+        same in any::<bool>(),
     ) {
-        let mut hasher = BlockHasher::new(root("m"), size(block), size(max));
-        for piece in &pieces {
-            if hasher.push(piece).is_break() {
-                break;
-            }
+        let mut pieces = pieces;
+        if same {
+            pieces.insert(0, vec![b'a'; 400]);
         }
         let prompt = pieces.concat();
-        prop_assert_eq!(hasher.finish().to_vec(), by_definition("m", &prompt, block, max));
+        let wanted = by_definition("m", &prompt, block, max);
+        prop_assert_eq!(in_pieces(&pieces, block, max), wanted.clone());
+        prop_assert_eq!(in_pieces(&pieces, block, max), wanted);
     }
 }
