@@ -39,7 +39,8 @@ impl CacheIndex {
     /// one that holds most counts. `pods` gives the numbers that owners [joined](CacheIndex::join) with, one per
     /// place of `lengths`. `None` = no engine announced a block yet, or the prompt has no whole block.
     ///
-    /// Engines with other block sizes than most are counted in blocks of the most used size, rounded down.
+    /// Blocks are those of the engines that hold something of the prompt; if these differ, the smallest, and the others
+    /// are counted in them. If nobody holds any, blocks are of the most used size that the prompt has one of.
     pub fn lookup(
         &self,
         asked: &Asked<'_>,
@@ -47,24 +48,26 @@ impl CacheIndex {
         lengths: &mut [u32],
     ) -> Option<Found> {
         let sizes = self.sizes();
-        let main = *sizes.first()?;
-        let blocks = whole_blocks(asked, main);
-        if blocks == 0 {
-            return None;
-        }
+        let likely = sizes
+            .iter()
+            .find(|size| whole_blocks(asked, **size) > 0)
+            .copied()?;
+        // Tokens first: which blocks they are counted in is known at the end.
+        let mut held = None;
         for size in sizes {
             self.walk(asked, size, pods.clone(), |pod, own| {
-                let own = u64::from(own) * u64::from(size) / u64::from(main);
-                let own = u32::try_from(own).unwrap_or(u32::MAX).min(blocks);
-                if let Some(length) = lengths.get_mut(pod) {
-                    *length = own.max(*length);
+                if let Some(length) = lengths.get_mut(pod).filter(|_| own > 0) {
+                    *length = own.saturating_mul(size).max(*length);
+                    held = Some(held.map_or(size, |held: u32| held.min(size)));
                 }
             });
         }
-        Some(Found {
-            blocks,
-            block_size: main,
-        })
+        let block_size = held.unwrap_or(likely);
+        let blocks = whole_blocks(asked, block_size);
+        for length in lengths {
+            *length = (*length / block_size).min(blocks);
+        }
+        Some(Found { blocks, block_size })
     }
 
     /// Goes through the prompt in blocks of `size` and tells `end` where each owner's part ends.

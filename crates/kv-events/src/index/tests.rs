@@ -264,7 +264,26 @@ fn a_pod_that_takes_a_free_slot_inherits_nothing() {
 }
 
 #[test]
-fn engines_with_another_block_size_are_counted_in_that_of_most() {
+fn the_blocks_of_another_models_engines_do_not_matter() {
+    let index = index();
+    let mut others = [2, 3].map(|pod| index.join(pod).unwrap());
+    for other in &mut others {
+        other.apply(&store(&[1], None, &(100..164).collect::<Vec<_>>()));
+    }
+    let mut own = index.join(1).unwrap();
+    own.apply(&store(&[10, 11], None, &tokens(8)));
+    assert_eq!(index.block_size(), Some(64));
+    let mut lengths = [0];
+    let found = index.lookup(&asked(&tokens(9)), &(1..=1), &mut lengths);
+    let blocks = Found {
+        blocks: 2,
+        block_size: SIZE,
+    };
+    assert_eq!((found, lengths), (Some(blocks), [2]));
+}
+
+#[test]
+fn engines_with_other_block_sizes_are_counted_in_the_smallest() {
     let index = index();
     let mut most = [index.join(1).unwrap(), index.join(2).unwrap()];
     most[0].apply(&store(&[10, 11, 12], None, &tokens(12)));

@@ -131,8 +131,8 @@ impl SharedIndex {
         self.failed_sweeps.load(Ordering::Relaxed)
     }
 
-    /// Who holds the blocks of a prompt: consecutive runs of `block_size` tokens, the last one possibly shorter, at
-    /// most `max_blocks` of them. `model` is the name sidecars were given.
+    /// Who holds the blocks of a prompt: consecutive runs of `block_size` tokens, at most `max_blocks` of them. A rest
+    /// that is shorter is not asked for, since engines announce whole blocks only. `model` is the name sidecars were given.
     pub async fn owners(
         &self,
         model: &str,
@@ -144,7 +144,7 @@ impl SharedIndex {
         let size = usize::try_from(block_size.max(1)).unwrap_or(usize::MAX);
         let most = usize::try_from(max_blocks).unwrap_or(usize::MAX);
         let mut pipeline = redis::pipe();
-        for tokens in tokens.chunks(size).take(most) {
+        for tokens in tokens.chunks_exact(size).take(most) {
             pipeline
                 .cmd("HGETALL")
                 .arg(format!("{BLOCKS}{model}@{}", lone_hash(tokens)));

@@ -2,5 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod served;
 mod sidecar;
 mod support;
+mod trouble;

@@ -72,10 +72,7 @@ fn line(line: &[u8]) -> Option<Line<'_>> {
         let (kind, _) = self::word(rest)?;
         return Some(Line::Declaration { family, kind });
     }
-    let end = line
-        .iter()
-        .position(|byte| matches!(byte, b'{' | b' ' | b'\t'))
-        .unwrap_or(line.len());
+    let end = memchr::memchr3(b'{', b' ', b'\t', line).unwrap_or(line.len());
     let (name, rest) = line.split_at(end);
     (!name.is_empty()).then_some(Line::Sample(RawSample { name, rest }))
 }

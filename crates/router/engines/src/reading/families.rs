@@ -141,6 +141,11 @@ pub(super) fn of_series(name: &[u8]) -> Option<(usize, Number)> {
         return None;
     }
     FAMILIES.iter().enumerate().find_map(|(at, family)| {
+        // Lengths are quicker to compare than names, most of which differ late.
+        let suffix = name.len().checked_sub(family.name.len())?;
+        if !matches!(suffix, 0 | 4 | 6) {
+            return None;
+        }
         let suffix = name.strip_prefix(family.name.as_bytes())?;
         let number = match (family.kind, suffix) {
             (Kind::Gauge, b"") | (Kind::Counter, b"_total" | b"") => Number::Value,
@@ -158,6 +163,9 @@ pub(super) fn of_declaration(family: &[u8], kind: &[u8]) -> Option<usize> {
         return None;
     }
     FAMILIES.iter().position(|known| {
+        if !matches!(family.len().checked_sub(known.name.len()), Some(0 | 6)) {
+            return false;
+        }
         let suffix = family.strip_prefix(known.name.as_bytes());
         match known.kind {
             Kind::Gauge => suffix == Some(b"") && kind == b"gauge",

@@ -122,6 +122,7 @@ fn kvcache_aware_args(args: &mut Args<'_, '_>) -> kvcache_aware::KvcacheAwareCon
     kvcache_aware::KvcacheAwareConfig {
         block_tokens: args.count("blockSizeToHash", default.block_tokens),
         max_blocks: args.count("maxBlocksToMatch", default.max_blocks),
+        count_short_block: args.flag("countShortBlock", default.count_short_block),
         vllm_tokenizer_port: args.port("vllmTokenizerPort"),
         sglang_tokenizer_port: args.port("sglangTokenizerPort"),
     }
@@ -184,6 +185,21 @@ impl<'v, 'f> Args<'v, 'f> {
     /// A positive number of bytes; anything else is the default.
     fn bytes(&mut self, name: &str, default: usize) -> usize {
         NonZeroUsize::new(default).map_or(default, |default| self.size(name, default).get())
+    }
+
+    /// True or false; anything else is the default.
+    fn flag(&mut self, name: &str, default: bool) -> bool {
+        let Some(node) = self.take(name) else {
+            return default;
+        };
+        node.value().as_bool().unwrap_or_else(|| {
+            let message = format!(
+                "must be true or false, not {}; {default} is used",
+                node.kind()
+            );
+            self.found.notice(&node, message);
+            default
+        })
     }
 
     /// A port; 0 is none, silently.

@@ -42,7 +42,7 @@ scheduler:
   - name: prefix-cache
     args: {blockSizeToHash: 32, maxBlocksToMatch: 64, maxHashCacheSize: 1000, topKMatches: 2, maxIndexBytes: 1048576}
   - name: kvcache-aware
-    args: {blockSizeToHash: 128, maxBlocksToMatch: 32, vllmTokenizerPort: 8001, sglangTokenizerPort: 30001}
+    args: {blockSizeToHash: 128, maxBlocksToMatch: 32, countShortBlock: true, vllmTokenizerPort: 8001, sglangTokenizerPort: 30001}
   plugins:
     Filter: {enabled: [least-request, lora-affinity]}
     Score:
@@ -78,6 +78,7 @@ auth: {issuer: x}
             kvcache_aware: KvcacheAwareConfig {
                 block_tokens: count(128),
                 max_blocks: count(32),
+                count_short_block: true,
                 vllm_tokenizer_port: Some(8001),
                 sglang_tokenizer_port: Some(30001),
             },
@@ -279,7 +280,7 @@ scheduler:
   - {name: gpu-usage, args: {unit: percent}}
   - {name: prefix-cache, args: {blockSizeToHash: 64, depth: 3, topKMatches: 0, maxBlocksToMatch: many}}
   - {name: prefix-cache, args: 7}
-  - {name: kvcache-aware, args: {vllmTokenizerPort: 65536, sglangTokenizerPort: 0}}
+  - {name: kvcache-aware, args: {vllmTokenizerPort: 65536, sglangTokenizerPort: 0, countShortBlock: 1}}
   plugins:
     Filter: {enabled: [least-request, least-request, nobody], disabled: [lora-affinity]}
     Score: {enabled: [{name: gpu-usage, weight: -1, why: 1}, {name: best, weight: 1}], disabled: []}
@@ -302,6 +303,7 @@ scheduler:
             "scheduler.pluginConfig[2].args.depth",
             "scheduler.pluginConfig[3]",
             "scheduler.pluginConfig[3].args",
+            "scheduler.pluginConfig[4].args.countShortBlock",
             "scheduler.pluginConfig[4].args.vllmTokenizerPort",
             "scheduler.plugins.Filter.disabled",
             "scheduler.plugins.Filter.enabled[1]",

@@ -6,7 +6,9 @@
 use std::num::NonZeroU32;
 
 use fastrand::Rng;
-use kthena_router_scheduler::{Candidate, KvQuery, PluginEvent, RequestFacts, Score, Scorer};
+use kthena_router_scheduler::{
+    Candidate, KvBlocks, KvQuery, PluginEvent, RequestFacts, Score, Scorer,
+};
 use smallvec::SmallVec;
 
 /// The plugin's name.
@@ -19,6 +21,9 @@ pub struct KvcacheAwareConfig {
     pub block_tokens: NonZeroU32,
     /// No more leading blocks than these are looked at.
     pub max_blocks: NonZeroU32,
+    /// Whether a last block that is not full counts among the prompt's blocks. No engine ever says that it holds such
+    /// a one, so that a prompt which is not a multiple of a block is never held whole.
+    pub count_short_block: bool,
     /// Port of vLLM's `/tokenize`; `None` = where requests go.
     pub vllm_tokenizer_port: Option<u16>,
     /// Port of SGLang's `/tokenize`; `None` = where requests go.
@@ -36,6 +41,7 @@ impl Default for KvcacheAwareConfig {
         Self {
             block_tokens: NonZeroU32::MIN.saturating_add(15),
             max_blocks: NonZeroU32::MIN.saturating_add(127),
+            count_short_block: false,
             vllm_tokenizer_port: None,
             sglang_tokenizer_port: None,
         }
@@ -46,6 +52,18 @@ impl KvcacheAware {
     /// A scorer with these settings.
     pub fn new(config: KvcacheAwareConfig) -> Self {
         Self { config }
+    }
+
+    /// Blocks that a prompt of so many tokens consists of.
+    fn blocks(&self, tokens: usize, known: KvBlocks) -> u32 {
+        let size = known.tokens.max(1);
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        let all = if self.config.count_short_block {
+            tokens.div_ceil(size)
+        } else {
+            tokens / size
+        };
+        all.min(self.config.max_blocks.get())
     }
 }
 
@@ -76,11 +94,12 @@ impl Scorer for KvcacheAware {
         let Some(blocks) = index.lookup(&query, candidates, &mut lengths) else {
             return;
         };
-        if blocks.count == 0 {
+        let count = self.blocks(tokens.len(), blocks);
+        if count == 0 {
             return;
         }
-        let total = f64::from(blocks.count);
-        let share = |length: u32| f64::from(length.min(blocks.count)) / total;
+        let total = f64::from(count);
+        let share = |length: u32| f64::from(length.min(count)) / total;
         for (score, length) in scores.iter_mut().zip(&lengths) {
             *score = Score::truncated(share(*length) * 100.0);
         }

@@ -55,8 +55,9 @@ fn scores(
         blocks,
         lengths: lengths.to_vec(),
     };
+    let tokens = vec![0; blocks as usize * 16];
     let request = RequestFacts {
-        tokens: Some(&[1, 2, 3]),
+        tokens: Some(&tokens),
         kv: Some(&index),
         ..RequestFacts::new("m", &notes)
     };
@@ -83,6 +84,39 @@ fn without_knowledge_everyone_is_alike(#[case] tokens: Option<&[u32]>, #[case] i
 
     assert_eq!(marks_for(&scorer(), &request, &candidates(2)), [0, 0]);
     assert!(notes.take_events().is_empty());
+}
+
+#[rstest]
+#[case::a_short_block_does_not_count(false, 40, 100, 1.0)]
+#[case::a_short_block_counts(true, 40, 66, 2.0 / 3.0)]
+#[case::there_is_none(true, 32, 100, 1.0)]
+#[case::beyond_the_most(true, 128 * 16 + 1, 1, 2.0 / 128.0)]
+fn short_blocks(
+    #[case] count_short_block: bool,
+    #[case] tokens: usize,
+    #[case] wanted: i64,
+    #[case] ratio: f64,
+) {
+    let scorer = KvcacheAware::new(KvcacheAwareConfig {
+        count_short_block,
+        ..KvcacheAwareConfig::default()
+    });
+    let notes = Notes::default();
+    let index = Known {
+        blocks: 2,
+        lengths: vec![2, 0],
+    };
+    let tokens = vec![0; tokens];
+    let request = RequestFacts {
+        tokens: Some(&tokens),
+        kv: Some(&index),
+        ..RequestFacts::new("m", &notes)
+    };
+    assert_eq!(marks_for(&scorer, &request, &candidates(2)), [wanted, 0]);
+    assert_eq!(
+        notes.take_events().as_slice(),
+        [PluginEvent::KvMatch(ratio)]
+    );
 }
 
 #[test]
