@@ -1,6 +1,8 @@
-//! What may hold a request back before it is placed, and what binds it to a pod: queues and their accounts, sessions.
+//! What may hold a request back before it is placed, and what binds it to a pod: limits, queues and their accounts,
+//! sessions.
 //!
 //! - [`queue`]: who waits, in which order, and when the next may go. One queue per model.
+//! - [`rate`]: how many tokens a model may take and give per unit of time.
 //! - [`tokens`]: what each user has consumed of late, which is what fairness orders by.
 //! - [`sticky`]: which pod a session is bound to.
 //! - [`settings`]: their settings as environment variables write them.
@@ -19,6 +21,7 @@
 //! [`queue::Queues`] is what the proxy holds.
 
 pub mod queue;
+pub mod rate;
 pub mod settings;
 pub mod sticky;
 pub mod tokens;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::record::Record;
+use crate::record::{Phases, Record};
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -127,13 +127,13 @@ fn timestamp(at: SystemTime, out: &mut String) {
 }
 
 fn phases(record: &Record) -> [u128; 4] {
-    [
-        record.total,
-        record.request_phase,
-        record.upstream_phase,
-        record.response_phase(),
-    ]
-    .map(|phase| phase.as_millis())
+    let Phases {
+        total,
+        request,
+        upstream,
+        response,
+    } = record.phases;
+    [total, request, upstream, response].map(|phase| phase.as_millis())
 }
 
 #[derive(Serialize)]

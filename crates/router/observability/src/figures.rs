@@ -3,10 +3,14 @@
 //!
 //! Unlike request metrics these are read off the parts when somebody asks, so nothing is counted twice.
 
+mod tokenizers;
+
 use std::fmt::Display;
 use std::time::Duration;
 
 use crate::text::{escaped, head, histogram, sample};
+
+pub use tokenizers::{KindFigures, TokenizerFigures};
 
 /// The user of all series of fair queues; names of users never appear.
 const ALL_USERS: &str = "user_id=\"_all\"";
@@ -22,6 +26,8 @@ pub struct RouterFigures {
     pub visits: Option<(u64, u64)>,
     /// The index of the engines' caches; `None` = there is none.
     pub index: Option<IndexFigures>,
+    /// The router's own tokenizers, one per model.
+    pub tokenizers: Vec<TokenizerFigures>,
 }
 
 /// All queues of requests.
@@ -149,6 +155,7 @@ impl RouterFigures {
             }
             None => {}
         }
+        tokenizers::write(&self.tokenizers, out);
     }
 }
 

@@ -25,11 +25,11 @@ pub mod scheduling;
 mod text;
 pub mod usage;
 
-pub use access_log::LogFormat;
+pub use access_log::{LogFormat, write_line};
 pub use figures::RouterFigures;
 pub use labels::{BackendKind, Destination};
 pub use log_sink::{LogOutput, LogSink};
 pub use metrics::Metrics;
-pub use record::{LogError, Record};
+pub use record::{LogError, Marks, Phases, Record};
 pub use scheduling::{KvStage, SchedulingCell, SchedulingFigures, SchedulingMetrics};
 pub use usage::{Usage, UsageTap};

@@ -6,7 +6,7 @@
 mod exposition;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -30,6 +30,9 @@ pub struct Metrics {
     cells: RwLock<HashMap<CellKey, Arc<Cell>>>,
     log_dropped: AtomicU64,
     ejections: AtomicU64,
+    silences: AtomicU64,
+    /// Unset in a router that serves no admission.
+    webhook: OnceLock<AtomicBool>,
 }
 
 /// What one cell is about. `None` = the request was never bound.
@@ -46,6 +49,8 @@ pub struct Cell {
     pub(crate) input_tokens: AtomicU64,
     pub(crate) output_tokens: AtomicU64,
     pub(crate) upstream: AtomicI64,
+    /// By [`TokenLimit`].
+    pub(crate) limited: [AtomicU64; 2],
     pub(crate) ends: RwLock<Vec<Arc<End>>>,
     /// By [`Phase`], then by whether it went well. Most cells never have any.
     pub(crate) phases: OnceLock<Box<[[Histogram; 2]; 2]>>,
@@ -58,6 +63,15 @@ pub enum Phase {
     Prefill,
     /// The answer is generated.
     Decode,
+}
+
+/// A limit on tokens that a request ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenLimit {
+    /// On tokens of prompts.
+    Input,
+    /// On tokens of answers.
+    Output,
 }
 
 /// Durations.
@@ -167,6 +181,17 @@ impl Metrics {
         self.ejections.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// An engine that was waited for said nothing for longer than any may.
+    pub fn count_silence(&self) {
+        self.silences.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Sets whether the admission webhook beside the router answers. Until the first call there is no such series.
+    pub fn set_webhook_up(&self, is_up: bool) {
+        let gauge = self.webhook.get_or_init(AtomicBool::default);
+        gauge.store(is_up, Ordering::Relaxed);
+    }
+
     /// Sets how many access-log lines were lost so far.
     pub fn set_log_dropped(&self, lines: u64) {
         self.log_dropped.store(lines, Ordering::Relaxed);
@@ -208,6 +233,11 @@ impl Cell {
             .fetch_add(record.input_tokens, Ordering::Relaxed);
         self.output_tokens
             .fetch_add(record.output_tokens(), Ordering::Relaxed);
+    }
+
+    /// Counts a request that was refused for a limit.
+    pub fn refuse(&self, limit: TokenLimit) {
+        self.limited[limit as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts one half of an attempt that a pair of pods shared.

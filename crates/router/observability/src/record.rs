@@ -1,7 +1,7 @@
 //! Everything that is known of a request once it has ended.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::labels::Destination;
 use crate::usage::Usage;
@@ -41,12 +41,58 @@ pub struct Record {
     pub input_tokens: u64,
     /// Tokens the engine says it used.
     pub usage: Option<Usage>,
+    /// Where the time went.
+    pub phases: Phases,
+}
+
+/// Where the time of a request went. Waiting in a queue and placing are in none of the phases.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Phases {
     /// From the first byte to the end.
     pub total: Duration,
     /// Until the prompt was measured.
-    pub request_phase: Duration,
+    pub request: Duration,
     /// While engines were spoken to.
-    pub upstream_phase: Duration,
+    pub upstream: Duration,
+    /// From the end of the answer to the end of the request.
+    pub response: Duration,
+}
+
+/// The moments at which a request passed its stations, as far as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Marks {
+    /// It began.
+    pub started: Instant,
+    /// Its body had been read and its prompt measured.
+    pub measured: Option<Instant>,
+    /// Engines were chosen.
+    pub dispatched: Option<Instant>,
+    /// Its answer was complete, or it was known that there is none.
+    pub answered: Option<Instant>,
+    /// It ended.
+    pub ended: Instant,
+}
+
+impl Marks {
+    /// The time between the stations. Of a request that was not dispatched, everything behind the last station it
+    /// passed counts as that station's phase.
+    pub fn phases(&self) -> Phases {
+        let Self { started, ended, .. } = *self;
+        let total = ended - started;
+        let mut phases = Phases {
+            total,
+            request: self.measured.map_or(total, |measured| measured - started),
+            ..Phases::default()
+        };
+        if let Some(dispatched) = self.dispatched {
+            let answered = self.answered.unwrap_or(ended);
+            phases.upstream = answered - dispatched;
+            phases.response = ended - answered;
+        } else if let Some(measured) = self.measured {
+            phases.upstream = ended - measured;
+        }
+        phases
+    }
 }
 
 /// What the log says about a failure.
@@ -78,9 +124,7 @@ impl Record {
             attempts: 0,
             input_tokens: 0,
             usage: None,
-            total: Duration::ZERO,
-            request_phase: Duration::ZERO,
-            upstream_phase: Duration::ZERO,
+            phases: Phases::default(),
         }
     }
 
@@ -88,11 +132,7 @@ impl Record {
     pub fn output_tokens(&self) -> u64 {
         self.usage.map_or(0, |usage| usage.completion)
     }
-
-    /// What is left of the total after the other two phases.
-    pub fn response_phase(&self) -> Duration {
-        self.total
-            .saturating_sub(self.request_phase)
-            .saturating_sub(self.upstream_phase)
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,12 +20,21 @@ pub enum UpstreamFault {
     /// The process has no descriptor left, which says nothing about the engine.
     #[error("no descriptor is left for a connection")]
     NoDescriptor,
+    /// The engine did not speak TLS as it should, so nothing was sent to it.
+    #[error("the TLS handshake failed")]
+    Handshake,
+    /// The engine's certificate is not trusted, so nothing was sent to it.
+    #[error("the engine's certificate is not trusted")]
+    Untrusted,
     /// The connection broke before the head of an answer was complete.
     #[error("the connection was closed before an answer")]
     Closed,
     /// The time limit passed before the head of an answer was complete.
     #[error("no answer within the time limit")]
     Timeout,
+    /// The engine said nothing for longer than any may.
+    #[error("the engine fell silent")]
+    Silent,
     /// What was answered is no HTTP.
     #[error("the answer is not valid HTTP")]
     Malformed,
@@ -165,16 +174,24 @@ impl<S: Slot> AttemptPlan<S> {
         // A pod that nothing reached got no work, and one that just died must not take the requests it held with it.
         // But a request that kills one pod after the other must not do so for free.
         let free = match fault {
-            UpstreamFault::Connect | UpstreamFault::NoDescriptor => true,
+            UpstreamFault::Connect
+            | UpstreamFault::NoDescriptor
+            | UpstreamFault::Handshake
+            | UpstreamFault::Untrusted => true,
             UpstreamFault::Closed => self.made == 1,
             UpstreamFault::Timeout | UpstreamFault::Malformed | UpstreamFault::BadPrefill => false,
+            // What takes one engine so long takes the next one as long.
+            UpstreamFault::Silent => return,
         };
         self.goes_on = self.has_more() && (free || self.charge());
     }
 
     /// The fault of the last attempt that brought no answer ran into the time limit.
     pub fn timed_out(&self) -> bool {
-        self.last_fault == Some(UpstreamFault::Timeout)
+        matches!(
+            self.last_fault,
+            Some(UpstreamFault::Timeout | UpstreamFault::Silent)
+        )
     }
 
     /// No attempt could be made for want of descriptors.

@@ -26,6 +26,18 @@ pub enum RouteError {
     /// None of `prompt`, `messages`, `input` can be read.
     #[error("prompt not found")]
     PromptMissing,
+    /// The model's limit on prompt tokens is used up.
+    #[error("input token rate limit exceeded")]
+    InputLimited {
+        /// When there are enough for this prompt, in seconds; `None` = never.
+        retry_after: Option<u32>,
+    },
+    /// The model's limit on generated tokens is used up.
+    #[error("output token rate limit exceeded")]
+    OutputLimited {
+        /// When there is one again, in seconds.
+        retry_after: Option<u32>,
+    },
     /// No route takes the request.
     #[error("route not found")]
     NoRoute,
@@ -137,6 +149,8 @@ impl RouteError {
             Self::BadJson(_) | Self::TrailingData => row(400, 400).log("request_parsing"),
             Self::ModelMissing => row(400, 404).log("request_parsing").param("model"),
             Self::PromptMissing => row(400, 404).counted("prompt_parsing").param("messages"),
+            Self::InputLimited { retry_after } => limited("input_rate_limit", *retry_after),
+            Self::OutputLimited { retry_after } => limited("output_rate_limit", *retry_after),
             Self::NoRoute => row(404, 404)
                 .counted("route_not_found")
                 .code("model_not_found")
@@ -203,10 +217,10 @@ impl RouteError {
                 serde_json::Value::from(message).to_string(),
             ),
             ErrorStyle::OpenAi => {
-                let kind = if outcome.status.is_server_error() {
-                    "server_error"
-                } else {
-                    "invalid_request_error"
+                let kind = match outcome.status {
+                    StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+                    status if status.is_server_error() => "server_error",
+                    _ => "invalid_request_error",
                 };
                 let error = serde_json::json!({
                     "message": message, "type": kind, "param": outcome.param, "code": outcome.code,
@@ -230,6 +244,16 @@ fn row(status: u16, legacy: u16) -> Outcome {
         retry_after: None,
         log_type: "",
         metric: None,
+    }
+}
+
+fn limited(log_type: &'static str, retry_after: Option<u32>) -> Outcome {
+    Outcome {
+        retry_after,
+        ..row(429, 429)
+            .counted("rate_limit")
+            .log(log_type)
+            .code("rate_limit_exceeded")
     }
 }
 

@@ -54,3 +54,29 @@ impl ApiPath {
         self.0 == CHAT || self.0 == COMPLETIONS
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::ApiPath;
+
+    #[rstest]
+    #[case::chat("/v1/chat/completions", "/v1/chat/completions")]
+    #[case::completions("/v1/completions", "/v1/completions")]
+    #[case::embeddings("/v1/embeddings", "/v1/embeddings")]
+    #[case::responses("/v1/responses", "/v1/responses")]
+    #[case::messages("/v1/messages", "/v1/messages")]
+    #[case::models("/v1/models", "/v1/models")]
+    #[case::rerank("/v1/rerank", "/v1/rerank")]
+    #[case::score("/v1/score", "/v1/score")]
+    #[case::audio("/v1/audio/transcriptions", "/v1/audio/transcriptions")]
+    #[case::images("/v1/images/generations", "/v1/images/generations")]
+    #[case::one_model("/v1/models/llama", "other")]
+    #[case::trailing_slash("/v1/completions/", "other")]
+    #[case::another_case("/V1/completions", "other")]
+    #[case::made_up("/v1/9f3b2c", "other")]
+    fn clients_cannot_make_up_labels(#[case] path: &str, #[case] label: &str) {
+        assert_eq!(ApiPath::of(path).label(), label);
+    }
+}

@@ -148,6 +148,11 @@ impl Matched<'_> {
         }
     }
 
+    /// `namespace/name` of the model server it chose; `None` if it chose something else.
+    pub fn server_key(&self) -> Option<&Arc<str>> {
+        matches!(self.kind, MatchedKind::Server).then_some(&self.backend)
+    }
+
     /// Whether the client's model is an adapter.
     pub fn is_adapter(&self) -> bool {
         self.adapter

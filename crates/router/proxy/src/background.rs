@@ -93,7 +93,7 @@ async fn follow_snapshots(shared: &Shared, pods_now: &watch::Sender<Option<Arc<[
     loop {
         let changed = shared.snapshot_changed();
         if shared.is_synced() {
-            let pods: Arc<[Pod]> = pods(&shared.snapshot.load()).into();
+            let pods: Arc<[Pod]> = pods(&shared.snapshot.load(), &shared.engine_tls).into();
             pods_now.send_replace(Some(pods));
         }
         changed.await;

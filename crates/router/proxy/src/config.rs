@@ -14,7 +14,7 @@ use kthena_router_sharing::SharingConfig;
 use crate::kv::KvConfig;
 use crate::profile_reload::SchedulingConfig;
 use crate::scrape::ScrapeConfig;
-use crate::tls::TlsFiles;
+use crate::tls::{EngineTrust, TlsFiles};
 
 /// Settings of a router, resolved.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct RouterConfig {
     pub listen: SocketAddr,
     /// What the inference listener proves itself with; `None` = it serves without TLS.
     pub tls: Option<TlsFiles>,
+    /// How engines prove who they are, where they speak TLS.
+    pub engine_trust: EngineTrust,
     /// The debug listener, if any. It answers whoever reaches it, so it belongs on the loopback interface.
     pub debug_listen: Option<SocketAddr>,
     /// The metrics listener, if any.
@@ -70,8 +72,10 @@ pub struct Limits {
     pub head_time: Duration,
     /// Without progress: between requests, inside a body, while the client does not read.
     pub idle: Duration,
-    /// To open a connection to an engine.
+    /// To open a connection to an engine, the TLS handshake included.
     pub connect: Duration,
+    /// Without a byte from or to an engine that a request waits for, to within two seconds; `None` = no limit.
+    pub engine_idle: Option<Duration>,
 }
 
 impl Default for RouterConfig {
@@ -79,6 +83,7 @@ impl Default for RouterConfig {
         Self {
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8080)),
             tls: None,
+            engine_trust: EngineTrust::default(),
             debug_listen: None,
             metrics_listen: Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9090))),
             expose_metrics: false,
@@ -108,6 +113,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             idle: Duration::from_mins(3),
             connect: Duration::from_secs(5),
+            engine_idle: Some(Duration::from_mins(10)),
         }
     }
 }

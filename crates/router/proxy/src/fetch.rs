@@ -4,14 +4,16 @@
 //! need is: an answer is wanted whole, up to a cap, within a time limit.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::http1::chunks::ChunkWalker;
 use crate::http1::response::{BodyLength, ResponseHead};
+use crate::tls::EngineTls;
+use crate::upstream::{EngineStream, dial};
 
 /// First size of the receive buffer, in bytes.
 const BUFFER: usize = 4 << 10;
@@ -46,7 +48,9 @@ pub(crate) struct FetchLimits {
 #[derive(Debug)]
 pub(crate) struct Fetcher {
     address: SocketAddr,
-    kept: Option<TcpStream>,
+    /// How the engine proves who it is; `None` = it speaks without TLS.
+    tls: Option<Arc<EngineTls>>,
+    kept: Option<EngineStream>,
     received: Vec<u8>,
 }
 
@@ -63,9 +67,10 @@ impl From<FetchFault> for Failed {
 }
 
 impl Fetcher {
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr, tls: Option<Arc<EngineTls>>) -> Self {
         Self {
             address,
+            tls,
             kept: None,
             received: Vec::new(),
         }
@@ -122,7 +127,7 @@ impl Fetcher {
     ) -> Result<(u16, Vec<u8>), FetchFault> {
         let deadline = Instant::now() + limits.time;
         let kept = self.kept.take();
-        let answered = tokio::time::timeout_at(deadline, self.exchange(kept, message, limits.body));
+        let answered = tokio::time::timeout_at(deadline, self.exchange(kept, message, limits));
         let (stream, status, body) = answered.await.map_err(|_| FetchFault::Timeout)??;
         self.kept = stream;
         Ok((status, body))
@@ -131,10 +136,11 @@ impl Fetcher {
     /// Uses `kept` if it is still alive, else a fresh connection.
     async fn exchange(
         &mut self,
-        kept: Option<TcpStream>,
+        kept: Option<EngineStream>,
         message: &[u8],
-        cap: usize,
-    ) -> Result<(Option<TcpStream>, u16, Vec<u8>), FetchFault> {
+        limits: FetchLimits,
+    ) -> Result<(Option<EngineStream>, u16, Vec<u8>), FetchFault> {
+        let cap = limits.body;
         if let Some(stream) = kept {
             match self.answer(stream, message, cap).await {
                 Ok(answer) => return Ok(answer),
@@ -142,11 +148,9 @@ impl Fetcher {
                 Err(Failed::Fault(fault)) => return Err(fault),
             }
         }
-        let stream = TcpStream::connect(self.address)
+        let stream = dial(self.address, self.tls.as_deref(), limits.time)
             .await
             .map_err(|_| FetchFault::Connect)?;
-        // A request is one small segment; a socket that refuses works all the same.
-        let _ = stream.set_nodelay(true);
         self.answer(stream, message, cap)
             .await
             .map_err(|failed| match failed {
@@ -157,12 +161,14 @@ impl Fetcher {
 
     async fn answer(
         &mut self,
-        mut stream: TcpStream,
+        mut stream: EngineStream,
         message: &[u8],
         cap: usize,
-    ) -> Result<(Option<TcpStream>, u16, Vec<u8>), Failed> {
+    ) -> Result<(Option<EngineStream>, u16, Vec<u8>), Failed> {
         // An engine may answer and close before it has read everything; its answer still counts.
-        let _ = stream.write_all(message).await;
+        if stream.write_all(message).await.is_ok() {
+            let _ = stream.flush().await;
+        }
         self.received.clear();
         let head = self.head(&mut stream).await?;
         let body = match head.body {
@@ -176,7 +182,7 @@ impl Fetcher {
         Ok((head.keep_alive.then_some(stream), head.status, body))
     }
 
-    async fn head(&mut self, stream: &mut TcpStream) -> Result<ResponseHead, Failed> {
+    async fn head(&mut self, stream: &mut EngineStream) -> Result<ResponseHead, Failed> {
         loop {
             if !self.read(stream).await.unwrap_or(false) {
                 return Err(if self.received.is_empty() {
@@ -194,7 +200,7 @@ impl Fetcher {
     }
 
     /// Takes in more; `false` = the other side has closed.
-    async fn read(&mut self, stream: &mut TcpStream) -> Result<bool, FetchFault> {
+    async fn read(&mut self, stream: &mut EngineStream) -> Result<bool, FetchFault> {
         if self.received.capacity() - self.received.len() < BUFFER {
             self.received.reserve(self.received.len().max(BUFFER));
         }
@@ -204,7 +210,7 @@ impl Fetcher {
 
     async fn sized(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut EngineStream,
         start: usize,
         length: u64,
         cap: usize,
@@ -230,7 +236,7 @@ impl Fetcher {
 
     async fn chunked(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut EngineStream,
         start: usize,
         cap: usize,
     ) -> Result<Vec<u8>, FetchFault> {
@@ -263,7 +269,7 @@ impl Fetcher {
 
     async fn rest(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut EngineStream,
         start: usize,
         cap: usize,
     ) -> Result<Vec<u8>, FetchFault> {

@@ -23,6 +23,11 @@ pub(crate) fn of(shared: &Shared) -> RouterFigures {
             .scrapes
             .then(|| (shared.engines.visits(), shared.engines.failures())),
         index: shared.kv.as_ref().map(|kv| kv.figures()),
+        tokenizers: shared
+            .kv
+            .as_ref()
+            .map(|kv| kv.tokenizers())
+            .unwrap_or_default(),
     }
 }
 

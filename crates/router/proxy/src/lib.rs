@@ -9,6 +9,7 @@
 //!   the client did not ask for.
 //! - A connection that waits owns no buffer.
 //! - A client that leaves takes its engine connection with it at once.
+//! - An engine that falls silent costs its client the time limit, not for ever.
 //! - After the first byte of an answer nothing is tried again; an answer that breaks off reaches the client broken.
 //! - Each request ends in exactly one log line and one count, on every path.
 //!
@@ -37,6 +38,7 @@ mod scrape;
 mod scratch;
 mod shared;
 mod sharing;
+mod silence;
 mod tls;
 mod tokens;
 mod transport;
@@ -56,9 +58,9 @@ pub use kthena_router_plugins::config::ScorerName;
 pub use kthena_router_plugins::{ConfigError as SchedulerConfigError, SchedulerConfig};
 pub use kthena_router_sharing::{RedisConfig, SharingConfig};
 pub use kthena_router_view::{PodFacts, Snapshot, View};
-pub use kv::{KvConfig, KvSource};
+pub use kv::{EventSource, KvConfig, KvSource};
 pub use profile_reload::{SchedulingConfig, SchedulingFile};
 pub use router::{Publisher, Router};
 pub use scrape::ScrapeConfig;
-pub use tls::{TlsError, TlsFiles};
-pub use tokens::TokensConfig;
+pub use tls::{CertificateCheck, EngineTrust, TlsError, TlsFiles};
+pub use tokens::{LocalTokenizer, TokenizerFolderError, TokensConfig};

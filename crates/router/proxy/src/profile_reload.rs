@@ -10,8 +10,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use kthena_router_observability::SchedulingFigures;
+use kthena_router_plugins::config::ScorerName;
+use kthena_router_plugins::kvcache_aware::KvcacheAwareConfig;
 use kthena_router_plugins::{ConfigError, SchedulerConfig, Scheduling};
 use kthena_router_scheduler::{Figure, Profile};
 use tokio::time::MissedTickBehavior;
@@ -45,6 +47,8 @@ pub struct SchedulingFile {
 pub(crate) struct Schedulers {
     /// What requests are placed by.
     profile: ArcSwap<Profile>,
+    /// How it is asked what engines hold; `None` = no plugin wants to know.
+    cached: ArcSwapOption<KvcacheAwareConfig>,
     /// Locked for changes only.
     scheduling: Mutex<Scheduling>,
     file: Option<SchedulingFile>,
@@ -55,6 +59,7 @@ impl Schedulers {
         let scheduling = Scheduling::new(config.config, fastrand::u64(..));
         Self {
             profile: ArcSwap::new(Arc::clone(&scheduling.profile)),
+            cached: ArcSwapOption::new(cached(&scheduling.config)),
             scheduling: Mutex::new(scheduling),
             file: config.file,
         }
@@ -63,6 +68,11 @@ impl Schedulers {
     /// What requests are placed by now.
     pub(crate) fn current(&self) -> Arc<Profile> {
         self.profile.load_full()
+    }
+
+    /// How it is asked what engines hold; `None` = no plugin wants to know.
+    pub(crate) fn cached(&self) -> Option<Arc<KvcacheAwareConfig>> {
+        self.cached.load_full()
     }
 
     /// Places by `profile` until the file changes.
@@ -103,10 +113,18 @@ impl Schedulers {
         if read.config != scheduling.config {
             *scheduling = scheduling.changed(read.config, fastrand::u64(..));
             self.profile.store(Arc::clone(&scheduling.profile));
+            self.cached.store(cached(&scheduling.config));
             tracing::info!(profile = ?scheduling.profile, "the scheduler was changed");
         }
         Ok(())
     }
+}
+
+/// The settings by which it is asked what engines hold, if a plugin of `config` wants to know.
+fn cached(config: &SchedulerConfig) -> Option<Arc<KvcacheAwareConfig>> {
+    let wanted =
+        config.scores_by(ScorerName::KvcacheAware) || config.scores_by(ScorerName::Adaptive);
+    wanted.then(|| Arc::new(config.args.kvcache_aware))
 }
 
 /// Follows the file, and forgets endpoints that are gone. Never ends.
@@ -119,7 +137,14 @@ pub(crate) async fn run(shared: &Shared) {
         tick.tick().await;
         schedulers.current().sweep();
         if let (Some(file), 0) = (&schedulers.file, round % SWEEPS_PER_READ) {
+            let asked = schedulers.cached().is_some();
             follow(schedulers, file, &mut seen).await;
+            if !asked && schedulers.cached().is_some() && shared.kv.is_none() {
+                tracing::warn!(
+                    "what engines hold is not followed, since nobody wanted to know when the router started; \
+                     `--kv-index` or a restart brings it"
+                );
+            }
         }
     }
 }

@@ -103,6 +103,12 @@ impl Router {
         }
     }
 
+    /// Sets the metric of an admission webhook that runs beside this router.
+    pub fn webhook_gauge(&self) -> impl Fn(bool) + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        move |is_up| shared.metrics.set_webhook_up(is_up)
+    }
+
     /// Serves what `client`'s API server holds until `shutdown`, then drains. Health is answered at once; requests
     /// are once every object is known.
     pub async fn run(self, client: Client, shutdown: CancellationToken) -> Result<(), ProxyError> {
@@ -188,10 +194,13 @@ impl Router {
             None => std::future::pending().await,
         };
         let reloading = async {
-            match &self.tls {
-                Some(tls) => tls.follow().await,
-                None => std::future::pending().await,
-            }
+            let own = async {
+                match &self.tls {
+                    Some(tls) => tls.follow().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::join!(own, self.shared.engine_tls.follow());
             Ok(())
         };
         tokio::try_join!(

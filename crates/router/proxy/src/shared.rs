@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use kthena_api::model_server::Protocol;
 use kthena_router_filters::queue::Queues;
+use kthena_router_filters::rate::{Assignment, Limits as RateLimits, RateTable};
 use kthena_router_filters::sticky::StickyTable;
 use kthena_router_health::HealthPolicy;
 use kthena_router_observability::{LogFormat, LogSink, Metrics, SchedulingMetrics};
 use kthena_router_pipeline::ErrorStyle;
-use kthena_router_view::Snapshot;
+use kthena_router_view::{ServerView, Snapshot};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,7 @@ use crate::profile_reload::Schedulers;
 use crate::queueing;
 use crate::scrape::EngineFigures;
 use crate::sharing::Sharing;
+use crate::tls::EngineTls;
 
 /// State of a router that every request may use.
 pub(crate) struct Shared {
@@ -34,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     /// Which pods sessions are bound to.
     pub(crate) sticky: StickyTable,
+    /// How many tokens models may take and give.
+    pub(crate) rates: RateTable,
     /// Where requests wait for their turn, if they do.
     pub(crate) queues: Option<Arc<Queues>>,
     /// What is shared with other routers, if anything is.
@@ -44,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) log: Option<(LogFormat, LogSink)>,
     pub(crate) errors: ErrorStyle,
     pub(crate) limits: Limits,
+    /// For engines that speak TLS.
+    pub(crate) engine_tls: Arc<EngineTls>,
     pub(crate) expose_metrics: bool,
     pub(crate) explain: bool,
     /// What is known of the engines beside their endpoints.
@@ -70,12 +77,16 @@ impl Shared {
         };
         let started = Instant::now();
         let engines = Arc::new(EngineFigures::default());
+        let engine_tls = EngineTls::load(config.engine_trust.clone())
+            .map(Arc::new)
+            .map_err(ProxyError::EngineTls)?;
         Ok(Arc::new(Self {
             snapshot: ArcSwap::default(),
             schedulers: Schedulers::new(config.scheduling.clone()),
             health: HealthPolicy::new(config.health.clone(), started),
             started,
             sticky: StickyTable::new(config.sticky),
+            rates: RateTable::default(),
             queues: config
                 .queue
                 .is_on()
@@ -88,7 +99,13 @@ impl Shared {
             limits: config.limits.clone(),
             expose_metrics: config.expose_metrics,
             explain: config.explain,
-            kv: KvAware::new(config.kv.as_ref(), Arc::clone(&engines))?.map(Arc::new),
+            kv: KvAware::new(
+                config.kv.as_ref(),
+                Arc::clone(&engines),
+                Arc::clone(&engine_tls),
+            )?
+            .map(Arc::new),
+            engine_tls,
             engines,
             scrapes: config.scrape.is_some(),
             changed: Notify::new(),
@@ -97,6 +114,11 @@ impl Shared {
             draining: AtomicBool::new(false),
             drain: CancellationToken::new(),
         }))
+    }
+
+    /// How engines of `server` prove who they are; `None` = they speak without TLS.
+    pub(crate) fn tls_to(&self, server: &ServerView) -> Option<&Arc<EngineTls>> {
+        (server.protocol == Protocol::Https).then_some(&self.engine_tls)
     }
 
     /// Every object that existed at the start is in the snapshot. Does not turn back.
@@ -113,6 +135,16 @@ impl Shared {
     pub(crate) fn publish(&self, snapshot: Arc<Snapshot>) {
         if let Some(queues) = &self.queues {
             queues.set_models(snapshot.routes.models());
+        }
+        if !Arc::ptr_eq(&snapshot.routes, &self.snapshot.load().routes) {
+            let limited = snapshot.routes.limited().filter_map(|limited| {
+                Some(Assignment {
+                    name: Arc::clone(limited.name),
+                    bucket: Arc::clone(limited.bucket),
+                    limits: RateLimits::of(limited.limit)?,
+                })
+            });
+            self.rates.set(limited, Instant::now());
         }
         self.snapshot.store(snapshot);
         self.changed.notify_one();
@@ -148,8 +180,12 @@ impl Shared {
         self.drain.cancelled().await;
     }
 
-    /// All metric families as text.
+    /// All metric families as text. Those of models that no route names any more go with their last request.
     pub(crate) fn exposition(&self) -> String {
+        let snapshot = self.snapshot.load_full();
+        let known = |model: &str| snapshot.routes.known(model).is_some();
+        self.metrics.retain_models(known);
+        self.plugins.retain_models(known);
         if let Some((_, sink)) = &self.log {
             self.metrics.set_log_dropped(sink.dropped());
         }

@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::silence::Silence;
+
 /// The deadline of one connection.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
@@ -13,6 +15,7 @@ pub(crate) struct Watchdog {
     /// Milliseconds after `epoch`; 0 = none.
     deadline: AtomicU64,
     between_requests: AtomicBool,
+    silence: Silence,
 }
 
 impl Watchdog {
@@ -21,7 +24,18 @@ impl Watchdog {
             epoch: Instant::now(),
             deadline: AtomicU64::new(0),
             between_requests: AtomicBool::new(true),
+            silence: Silence::default(),
         }
+    }
+
+    /// What is known of the engines that the connection's request waits for.
+    pub(crate) fn silence(&self) -> &Silence {
+        &self.silence
+    }
+
+    /// Looks at the engines. Called once a second.
+    pub(crate) fn look_at_engines(&self, limit: Duration) {
+        self.silence.look(self.epoch.elapsed(), limit);
     }
 
     /// The connection ends unless something happens in this time.

@@ -4,11 +4,12 @@
 //! other thread. New connections go to the thread that has the fewest.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -176,6 +177,7 @@ impl Worker {
                 },
                 _ = tick.tick() => {
                     self.pool.prune();
+                    self.look_at_engines();
                     self.end_connections(|watchdog| {
                         watchdog.has_expired() || closing && watchdog.is_between_requests()
                     });
@@ -230,11 +232,23 @@ impl Worker {
             _open: open,
         };
         let work = work(Arc::clone(&watchdog), Arc::clone(self));
+        let own = Arc::clone(&watchdog);
         let task = tokio::spawn(async move {
             let _entry = entry;
+            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            own.silence().wake_by(waker);
             work.await;
         });
         self.lock().insert(number, (watchdog, task.abort_handle()));
+    }
+
+    fn look_at_engines(&self) {
+        let Some(limit) = self.shared.limits.engine_idle else {
+            return;
+        };
+        for (watchdog, _) in self.lock().values() {
+            watchdog.look_at_engines(limit);
+        }
     }
 
     fn end_connections(&self, which: impl Fn(&Watchdog) -> bool) {

@@ -21,4 +21,4 @@ pub mod text_match;
 pub mod weights;
 
 pub use rule::{HeaderSource, NoHeaders, RouteFacts, Target};
-pub use table::{Route, RouteTable, Selection};
+pub use table::{Limited, Route, RouteTable, Selection};

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kthena_api::model_route::{ModelRoute, SessionSticky};
+use kthena_api::model_route::{ModelRoute, RateLimit, SessionSticky};
 
 use crate::rule::{RouteFacts, Rule, Target};
 
@@ -20,6 +20,7 @@ pub struct Route {
     attached: bool,
     rules: Vec<Rule>,
     sticky: Option<SessionSticky>,
+    rate_limit: Option<RateLimit>,
 }
 
 /// A resource version: numbers by value and before all other texts, so that the order is total.
@@ -40,6 +41,17 @@ pub struct Selection<'t> {
     pub target: &'t Target,
     /// The model name is an adapter of the route, not its base model.
     pub adapter: bool,
+}
+
+/// A model name whose tokens are limited.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limited<'t> {
+    /// The name.
+    pub name: &'t Arc<str>,
+    /// The name it shares its limit with: the base model of an adapter, otherwise its own.
+    pub bucket: &'t Arc<str>,
+    /// The limit; the same for all that share it.
+    pub limit: &'t RateLimit,
 }
 
 /// Routes by the names they answer for.
@@ -80,6 +92,7 @@ impl Route {
                 .map(|rule| Rule::compile(namespace, rule))
                 .collect(),
             sticky: object.spec.session_sticky.clone(),
+            rate_limit: object.spec.rate_limit.clone(),
         }
     }
 
@@ -189,6 +202,32 @@ impl RouteTable {
         (base.is_none(), targets)
     }
 
+    /// Every name whose tokens are limited. Of the routes of a name the oldest that has a limit decides.
+    pub fn limited(&self) -> impl Iterator<Item = Limited<'_>> {
+        let bases = self.base.iter().filter_map(|(name, routes)| {
+            Some(Limited {
+                name,
+                bucket: name,
+                limit: limit_of(routes)?.1,
+            })
+        });
+        let adapters = self.adapters.iter().filter_map(|(name, routes)| {
+            if self.base.contains_key(name) {
+                return None;
+            }
+            let (route, own) = limit_of(routes)?;
+            let base = route.base.as_ref();
+            let shared = base.and_then(|base| Some((base, limit_of(self.base.get(base)?)?.1)));
+            let (bucket, limit) = shared.unwrap_or((name, own));
+            Some(Limited {
+                name,
+                bucket,
+                limit,
+            })
+        });
+        bases.chain(adapters)
+    }
+
     /// Whether some route names `model`, as base or as adapter. Returns the interned name.
     pub fn known(&self, model: &str) -> Option<&Arc<str>> {
         let base = self.base.get_key_value(model);
@@ -206,6 +245,13 @@ impl RouteTable {
             .collect();
         names.into_iter().collect()
     }
+}
+
+/// The oldest of `routes`, which are in order, that has a limit.
+fn limit_of(routes: &[Arc<Route>]) -> Option<(&Route, &RateLimit)> {
+    routes
+        .iter()
+        .find_map(|route| Some((&**route, route.rate_limit.as_ref()?)))
 }
 
 #[cfg(test)]

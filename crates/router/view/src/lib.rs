@@ -15,12 +15,14 @@
 //! [`pods`] for what is read of a pod, [`servers`] for who belongs to whom, [`state`] for the events.
 
 pub mod budget;
+pub mod cache_events;
 pub mod pods;
 pub mod servers;
 pub mod snapshot;
 pub mod state;
 
 pub use budget::{ExtraAttempt, RetryBudget};
+pub use cache_events::CacheEvents;
 pub use pods::{PodFacts, PodObject};
 pub use servers::{Attempts, Group, Members, Roles, ServerView};
 pub use snapshot::Snapshot;

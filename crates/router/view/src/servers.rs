@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use kthena_api::duration::GoDuration;
 use kthena_api::model_server::{
-    InferenceEngine, KvConnectorType, ModelServer, ModelServerSpec, PdGroup, TrafficPolicy,
+    InferenceEngine, KvConnectorType, ModelServer, ModelServerSpec, PdGroup, Protocol,
+    TrafficPolicy,
 };
 use kthena_router_scheduler::{Candidate, Endpoint};
 
 use crate::budget::RetryBudget;
+use crate::cache_events::CacheEvents;
 
 /// A `ModelServer` with its pods.
 #[derive(Debug)]
@@ -22,6 +24,10 @@ pub struct ServerView {
     pub model: Option<Arc<str>>,
     /// Which engine the pods run.
     pub engine: InferenceEngine,
+    /// How its engines are spoken to.
+    pub protocol: Protocol,
+    /// Where its engines tell what they cache.
+    pub cache_events: Arc<CacheEvents>,
     /// Limit from dial to response headers, per attempt.
     pub timeout: Option<Duration>,
     /// How often an attempt is repeated; `None` = once per candidate.
@@ -102,6 +108,15 @@ impl ServerView {
                 .filter(|model| !model.is_empty())
                 .map(Arc::from),
             engine: spec.inference_engine,
+            protocol: spec.workload_port.protocol.unwrap_or_default(),
+            cache_events: Arc::new(
+                server
+                    .metadata
+                    .annotations
+                    .as_ref()
+                    .map(CacheEvents::read)
+                    .unwrap_or_default(),
+            ),
             timeout: policy.and_then(|policy| positive(policy.timeout)),
             attempts: policy.and_then(attempts),
             connector: spec

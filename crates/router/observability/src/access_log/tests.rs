@@ -44,9 +44,12 @@ fn full() -> Record {
             prompt: 9,
             completion: 4,
         }),
-        total: Duration::from_micros(15_900),
-        request_phase: Duration::from_millis(1),
-        upstream_phase: Duration::from_millis(12),
+        phases: Phases {
+            total: Duration::from_micros(15_900),
+            request: Duration::from_millis(1),
+            upstream: Duration::from_millis(12),
+            response: Duration::from_millis(2),
+        },
         ..bare()
     }
 }

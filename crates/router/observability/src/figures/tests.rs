@@ -55,6 +55,17 @@ fn the_exposition() {
             gaps: 29,
             connects: 30,
         })),
+        tokenizers: vec![TokenizerFigures {
+            model: "a\"b".to_owned(),
+            prompts: vec![("tokenized", 41), ("late", 42)],
+            kinds: vec![KindFigures {
+                kind: "chat",
+                differs: true,
+                same: 43,
+                different: 44,
+                unanswered: 45,
+            }],
+        }],
         ..with_queues(QueueOrder::Fairness { permits: true })
     };
     insta::assert_snapshot!(written(&figures));

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{BOUNDS, Cell, CellKey, End, Histogram, Metrics, Phase, read};
+use super::{BOUNDS, Cell, CellKey, End, Histogram, Metrics, Phase, TokenLimit, read};
 use crate::labels::Destination;
 use crate::process_stats;
-use crate::text::{escaped, head, histogram as write_histogram};
+use crate::text::{escaped, head, histogram as write_histogram, sample};
 
 type Cells = BTreeMap<CellKey, Arc<Cell>>;
 
@@ -33,6 +33,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
         phases(&mut out, &cells, phase);
     }
     tokens(&mut out, &cells);
+    limited(&mut out, &cells);
     head(
         &mut out,
         "access_log_dropped_total",
@@ -49,6 +50,24 @@ pub(super) fn render(metrics: &Metrics) -> String {
     );
     let ejections = metrics.ejections.load(Ordering::Relaxed);
     let _ = writeln!(out, "kthena_router_endpoint_ejections_total {ejections}");
+    head(
+        &mut out,
+        "engine_silences_total",
+        "counter",
+        "Engines that said nothing for too long while a request waited for them.",
+    );
+    let silences = metrics.silences.load(Ordering::Relaxed);
+    let _ = writeln!(out, "kthena_router_engine_silences_total {silences}");
+    if let Some(gauge) = metrics.webhook.get() {
+        head(
+            &mut out,
+            "webhook_up",
+            "gauge",
+            "Whether the admission webhook answers.",
+        );
+        let is_up = u8::from(gauge.load(Ordering::Relaxed));
+        let _ = writeln!(out, "kthena_router_webhook_up {is_up}");
+    }
     process_stats::write(&mut out);
     out
 }
@@ -235,6 +254,37 @@ fn tokens(out: &mut String, cells: &Cells) {
                 "kthena_router_tokens_total{{{labels},token_type=\"{kind}\",{destination}}} {count}"
             );
         }
+    }
+}
+
+/// Refused requests by model, kind of limit and path.
+fn limited(out: &mut String, cells: &Cells) {
+    let mut sums: BTreeMap<(&str, &str, &str), u64> = BTreeMap::new();
+    for (key, cell) in cells {
+        for (limit, kind) in [
+            (TokenLimit::Input, "input_tokens"),
+            (TokenLimit::Output, "output_tokens"),
+        ] {
+            let count = cell.limited[limit as usize].load(Ordering::Relaxed);
+            if count > 0 {
+                *sums.entry((&key.model, kind, key.path)).or_default() += count;
+            }
+        }
+    }
+    if sums.is_empty() {
+        return;
+    }
+    let name = "rate_limit_exceeded_total";
+    head(
+        out,
+        name,
+        "counter",
+        "Requests refused for a limit on tokens.",
+    );
+    for ((model, kind, path), count) in sums {
+        let model = escaped(model);
+        let labels = format!("model=\"{model}\",limit_type=\"{kind}\",path=\"{path}\"");
+        sample(out, name, &labels, &count);
     }
 }
 

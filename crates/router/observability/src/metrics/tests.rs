@@ -81,6 +81,33 @@ fn halves_of_shared_requests_are_summed_over_destinations() {
 }
 
 #[test]
+fn refusals_are_summed_over_destinations() {
+    let metrics = Metrics::default();
+    let model: Arc<str> = "m".into();
+    for place in [None, Some(&destination())] {
+        let cell = metrics.cell(&model, "/v1/completions", place);
+        cell.refuse(TokenLimit::Input);
+    }
+    metrics
+        .cell(&model, "other", None)
+        .refuse(TokenLimit::Output);
+
+    let text = own_families(&metrics);
+
+    let family: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("kthena_router_rate_limit"))
+        .collect();
+    assert_eq!(
+        family,
+        [
+            r#"kthena_router_rate_limit_exceeded_total{model="m",limit_type="input_tokens",path="/v1/completions"} 2"#,
+            r#"kthena_router_rate_limit_exceeded_total{model="m",limit_type="output_tokens",path="other"} 1"#,
+        ]
+    );
+}
+
+#[test]
 fn gauges_return_when_their_guards_drop() {
     let metrics = Metrics::default();
     let cell = metrics.cell(&"m".into(), "other", Some(&destination()));
@@ -117,6 +144,21 @@ fn series_of_a_model_leave_with_its_last_route_once_nothing_runs() {
     metrics.retain_models(|_| false);
 
     assert!(!metrics.render().contains("model=\"m\""));
+}
+
+#[test]
+fn w9_the_webhook_has_a_series_once_it_is_served() {
+    let metrics = Metrics::default();
+    assert!(!metrics.render().contains("webhook_up"));
+
+    for (is_up, line) in [
+        (false, "kthena_router_webhook_up 0"),
+        (true, "kthena_router_webhook_up 1"),
+    ] {
+        metrics.set_webhook_up(is_up);
+        let text = metrics.render();
+        assert!(text.lines().any(|one| one == line), "{text}");
+    }
 }
 
 #[test]

@@ -48,6 +48,28 @@ fn a_model_without_attempts_has_no_ratio() {
 }
 
 #[test]
+fn edges_of_what_finding_out_takes() {
+    let text = written(|cell| {
+        for stage in [KvStage::Tokenize, KvStage::Redis] {
+            cell.kv_took(stage, Duration::from_millis(3));
+        }
+    });
+
+    for family in [KV_TOKENIZE, KV_READ] {
+        let lines = lines(&text, family);
+        let edges: Vec<&str> = lines
+            .iter()
+            .filter_map(|line| line.split_once("le=\"")?.1.split_once('"'))
+            .map(|(edge, _)| edge)
+            .collect();
+        assert_eq!(
+            edges.join(" "),
+            "0.0005 0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 +Inf"
+        );
+    }
+}
+
+#[test]
 fn plugins_are_timed_by_name_and_kind() {
     let text = written(|cell| {
         cell.plugin_ran("least-request", "filter", Duration::from_micros(10));

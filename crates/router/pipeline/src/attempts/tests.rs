@@ -122,6 +122,8 @@ fn whose_answer_it_is(#[case] status: u16, #[case] with_more_candidates: Verdict
 
 #[rstest]
 #[case::nothing_was_reached(UpstreamFault::Connect, 5)]
+#[case::nobody_spoke_tls(UpstreamFault::Handshake, 5)]
+#[case::nobody_was_believed(UpstreamFault::Untrusted, 5)]
 #[case::one_pod_died(UpstreamFault::Closed, 2)]
 #[case::too_slow(UpstreamFault::Timeout, 1)]
 #[case::nonsense(UpstreamFault::Malformed, 1)]
@@ -134,6 +136,15 @@ fn without_a_budget_only_what_costs_nothing_is_repeated(
     let mut plan = plan(&server);
 
     assert_eq!(tried(&mut plan, fault).len(), expected);
+}
+
+#[test]
+fn silence_is_not_tried_elsewhere() {
+    let (_view, server) = server(5, None);
+    let mut plan = plan(&server);
+
+    assert_eq!(tried(&mut plan, UpstreamFault::Silent).len(), 1);
+    assert_eq!(plan.exhausted(), RouteError::AllFailed { timed_out: true });
 }
 
 #[test]

@@ -122,6 +122,9 @@ fn bodies_that_are_no_single_object(#[case] body: &str, #[case] trailing: bool) 
 #[case::empty_instructions(json!({"instructions": "", "input": "hi"}), Some(30))]
 #[case::input_items(json!({"input": [{"role": "user", "content": "hi"}, {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}, {"type": "reasoning", "role": "user", "content": "no"}, {"role": "", "content": "no"}]}), Some(60))]
 #[case::input_number(json!({"input": 1}), None)]
+#[case::input_texts(json!({"input": ["a", "b", [1, 2]]}), Some(0))]
+#[case::input_null(json!({"input": null}), None)]
+#[case::part_of_another_type(json!({"messages": [{"role": "u", "content": [{"type": "tool_result", "text": "no"}, {"type": "", "text": "ab"}, {"type": "output_text", "text": "c"}]}]}), Some(24 + 1 + 4))]
 #[case::messages_before_input(json!({"messages": [], "input": "hi"}), Some(0))]
 fn prompts(#[case] mut body: Value, #[case] expected: Option<u64>) {
     body["model"] = json!("m");

@@ -47,6 +47,22 @@ use crate::json::JsonProblem;
     "prompt_parsing",
     Some("prompt_parsing")
 )]
+#[case::input_limited(
+    RouteError::InputLimited { retry_after: Some(2) },
+    429,
+    429,
+    "input token rate limit exceeded",
+    "input_rate_limit",
+    Some("rate_limit")
+)]
+#[case::output_limited(
+    RouteError::OutputLimited { retry_after: None },
+    429,
+    429,
+    "output token rate limit exceeded",
+    "output_rate_limit",
+    Some("rate_limit")
+)]
 #[case::route(
     RouteError::NoRoute,
     404,
@@ -168,10 +184,10 @@ fn the_table(
         (code.as_u16(), body["error"]["message"].as_str()),
         (status, Some(message))
     );
-    let kind = if status >= 500 {
-        "server_error"
-    } else {
-        "invalid_request_error"
+    let kind = match status {
+        429 => "rate_limit_error",
+        500.. => "server_error",
+        _ => "invalid_request_error",
     };
     assert_eq!(body["error"]["type"], kind);
 

@@ -40,7 +40,7 @@ impl<S: Transport> Client<S> {
         }
     }
 
-    pub(super) fn watchdog(&self) -> &Watchdog {
+    pub(super) fn watchdog(&self) -> &Arc<Watchdog> {
         &self.watchdog
     }
 

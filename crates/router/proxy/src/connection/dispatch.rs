@@ -17,8 +17,10 @@ use super::pair::Prefilling;
 use super::received::Received;
 use super::session::Settling;
 use crate::shared::Shared;
+use crate::tls::EngineTls;
 use crate::transport::Transport;
-use crate::upstream::{Answer, Outgoing, ask};
+use crate::upstream::{Answer, Outgoing, Upstream, ask};
+use crate::watchdog::Watchdog;
 use crate::worker::Worker;
 
 /// A request that is to be sent to engines.
@@ -29,6 +31,10 @@ pub(super) struct Errand<'r> {
     pub(super) profile: Arc<Profile>,
     pub(super) cell: Arc<Cell>,
     pub(super) worker: Arc<Worker>,
+    /// How the engines prove who they are; `None` = they speak without TLS.
+    pub(super) tls: Option<Arc<EngineTls>>,
+    /// Of the client's connection.
+    pub(super) watchdog: Arc<Watchdog>,
     pub(super) request_id: String,
 }
 
@@ -89,8 +95,16 @@ impl Errand<'_> {
         candidate: &Candidate,
         outgoing: &Outgoing<'_>,
     ) -> Result<Answer, UpstreamFault> {
-        let limit = self.worker.shared.limits.connect;
-        ask(&self.worker.pool, candidate.address, outgoing, limit).await
+        ask(self.upstream(), candidate.address, outgoing).await
+    }
+
+    fn upstream(&self) -> Upstream<'_> {
+        Upstream {
+            pool: &self.worker.pool,
+            tls: self.tls.as_deref(),
+            connect_limit: self.worker.shared.limits.connect,
+            watchdog: &self.watchdog,
+        }
     }
 
     pub(super) fn outgoing<'e>(&'e self, edits: &'e Edits) -> Outgoing<'e> {

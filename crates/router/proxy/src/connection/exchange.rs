@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime};
 
-use kthena_router_observability::metrics::{Cell, Raised, UNKNOWN_MODEL};
-use kthena_router_observability::{Destination, LogError, Record, Usage, access_log};
+use kthena_router_filters::rate::Limiter;
+use kthena_router_observability::metrics::{Cell, Raised, TokenLimit, UNKNOWN_MODEL};
+use kthena_router_observability::{Destination, LogError, Marks, Record, Usage, access_log};
 use kthena_router_pipeline::{ApiPath, BodyFacts, Explanation, RouteError};
 use kthena_router_view::Snapshot;
 
@@ -30,6 +31,10 @@ pub(super) struct Exchange {
     /// Metric label of the model; `None` = the body never gave one, so the request is not counted.
     model: Option<Arc<str>>,
     cell: Option<Arc<Cell>>,
+    /// Is charged for the answer's tokens.
+    limiter: Option<Arc<Limiter>>,
+    /// The limit that the request was refused for.
+    limit: Option<TokenLimit>,
     error_type: Option<&'static str>,
     settled: bool,
     _active: Raised,
@@ -85,6 +90,8 @@ impl Exchange {
             answered: None,
             model: None,
             cell: None,
+            limiter: None,
+            limit: None,
             error_type: None,
             settled: false,
             _active: shared.metrics.enter(),
@@ -107,6 +114,11 @@ impl Exchange {
     /// The model as metrics name it.
     pub(super) fn model_label(&self) -> &Arc<str> {
         self.model.as_ref().unwrap_or(&UNKNOWN)
+    }
+
+    /// The request was admitted by its model's limits, which its answer is charged to.
+    pub(super) fn note_limiter(&mut self, limiter: Arc<Limiter>) {
+        self.limiter = Some(limiter);
     }
 
     /// Candidates were chosen. Returns what attempts are counted in.
@@ -142,6 +154,11 @@ impl Exchange {
             message: error.to_string(),
         });
         self.error_type = outcome.metric;
+        self.limit = match error {
+            RouteError::InputLimited { .. } => Some(TokenLimit::Input),
+            RouteError::OutputLimited { .. } => Some(TokenLimit::Output),
+            _ => None,
+        };
         self.settle();
     }
 
@@ -182,19 +199,23 @@ impl Exchange {
             self.note_error(&error, error.outcome().status.as_u16());
         }
         let ended = Instant::now();
-        let record = &mut self.record;
-        record.total = ended - self.started;
-        record.request_phase = self
-            .measured
-            .map_or(record.total, |measured| measured - self.started);
-        record.upstream_phase = match (self.measured, self.dispatched) {
-            (_, Some(dispatched)) => self.answered.unwrap_or(ended) - dispatched,
-            (Some(measured), None) => ended - measured,
-            (None, None) => std::time::Duration::ZERO,
-        };
+        self.record.phases = Marks {
+            started: self.started,
+            measured: self.measured,
+            dispatched: self.dispatched,
+            answered: self.answered,
+            ended,
+        }
+        .phases();
         if let (Some(_), Some(measured)) = (&self.model, self.measured) {
             let cell = self.cell.take().unwrap_or_else(|| self.cell_of(None));
             cell.finish(&self.record, self.error_type, ended - measured);
+            if let Some(limit) = self.limit {
+                cell.refuse(limit);
+            }
+        }
+        if let Some(limiter) = &self.limiter {
+            limiter.charge(self.record.output_tokens(), ended);
         }
         self.log();
     }

@@ -4,8 +4,8 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use kthena_router_pipeline::UpstreamFault;
 use smallvec::SmallVec;
-use tokio::net::TcpStream;
 
 use super::client::Client;
 use super::dispatch::Granted;
@@ -18,7 +18,9 @@ use crate::http1::fields;
 use crate::http1::response::{BodyLength, ResponseHead};
 use crate::relay::{BodyRelay, Delivery};
 use crate::scratch;
+use crate::silence::is_silence;
 use crate::transport::Transport;
+use crate::upstream::EngineStream;
 
 /// What forwarding needs to know of the request.
 #[derive(Debug, Clone, Copy)]
@@ -34,13 +36,15 @@ enum End {
     Complete,
     /// The engine broke off or sent nonsense.
     Broken,
+    /// The engine says nothing any more.
+    Silent,
     ClientGone,
 }
 
 /// An answer on its way.
 struct Forwarding<'c, S> {
     client: &'c mut Client<S>,
-    engine: TcpStream,
+    engine: EngineStream,
     relay: BodyRelay,
     leg: Leg,
     /// No byte of the body came yet.
@@ -48,8 +52,11 @@ struct Forwarding<'c, S> {
     /// What the client has not taken yet.
     unsent: Vec<u8>,
     sent: usize,
-    /// The engine closed its connection inside the body.
-    broken: bool,
+    /// The mark that ends a stream has left for the client.
+    marker_sent: bool,
+    /// Why no more comes of the body, if it did not end.
+    broken: Option<End>,
+    /// The client does not take what is sent.
     stalled: bool,
     stall_limit: Duration,
 }
@@ -90,9 +97,9 @@ impl<S: Transport> Connection<S> {
         let broken = match relay.advance(first, &mut unsent) {
             Ok(verbatim) => {
                 unsent.extend_from_slice(&first[verbatim]);
-                false
+                None
             }
-            Err(_) => true,
+            Err(_) => Some(End::Broken),
         };
         drop(head);
         drop(answer.buffer);
@@ -105,19 +112,22 @@ impl<S: Transport> Connection<S> {
             waits_for_first,
             unsent,
             sent: 0,
+            marker_sent: false,
             broken,
             stalled: false,
             stall_limit: self.worker.shared.limits.idle,
         };
         let end = poll_fn(|cx| forwarding.poll(cx)).await;
+        // Nothing that matters was lost behind the mark that ends a stream.
+        let is_whole = end == End::Complete || forwarding.marker_sent;
         let Forwarding {
             engine, relay, leg, ..
         } = forwarding;
-        let is_whole = end == End::Complete || relay.saw_end_marker();
-        match end {
-            _ if is_whole => leg.complete(relay.usage()),
-            End::Broken => leg.broke(),
-            End::Complete | End::ClientGone => drop(leg),
+        exchange.note_answer(relay.usage());
+        if is_whole {
+            leg.complete(relay.usage());
+        } else {
+            note_break(&mut exchange, leg, end);
         }
         if is_whole && is_success {
             ending.went_well(&self.worker.shared);
@@ -125,25 +135,29 @@ impl<S: Transport> Connection<S> {
         if end == End::Complete && reusable && !relay.has_excess() {
             self.worker.pool.put(address, engine);
         }
-        conclude(&mut exchange, end, &relay);
         match end {
             End::Complete if keep_alive => Next::KeepAlive,
             End::Complete => Next::Close,
-            End::Broken | End::ClientGone => Next::Abort,
+            End::Broken | End::Silent | End::ClientGone => Next::Abort,
         }
     }
 }
 
-fn conclude(exchange: &mut Exchange, end: End, relay: &BodyRelay) {
-    exchange.note_answer(relay.usage());
+/// Tells everybody that the answer did not reach the client whole.
+fn note_break(exchange: &mut Exchange, leg: Leg, end: End) {
     match end {
-        // Nothing that matters was lost behind the mark that ends a stream.
-        End::Complete => {}
-        _ if relay.saw_end_marker() => {}
         End::Broken => {
+            leg.broke(UpstreamFault::Closed);
             exchange.note_break("response_forwarding", "the engine broke off its answer");
         }
-        End::ClientGone => exchange.note_break("client_closed", "the client closed the connection"),
+        End::Silent => {
+            leg.broke(UpstreamFault::Silent);
+            exchange.note_break("response_forwarding", "the engine fell silent");
+        }
+        End::Complete | End::ClientGone => {
+            drop(leg);
+            exchange.note_break("client_closed", "the client closed the connection");
+        }
     }
 }
 
@@ -153,8 +167,9 @@ impl<S: Transport> Forwarding<'_, S> {
             if ready!(self.poll_flush(cx)).is_err() {
                 return Poll::Ready(End::ClientGone);
             }
-            if self.broken {
-                return Poll::Ready(End::Broken);
+            self.marker_sent |= self.relay.saw_end_marker();
+            if let Some(end) = self.broken {
+                return Poll::Ready(end);
             }
             if self.relay.is_ended() {
                 return Poll::Ready(End::Complete);
@@ -175,7 +190,9 @@ impl<S: Transport> Forwarding<'_, S> {
                 Poll::Ready(Ok(Ok(()))) => {}
                 Poll::Ready(Ok(Err(End::ClientGone))) => return Poll::Ready(End::ClientGone),
                 // What came before the break still goes out.
-                Poll::Ready(Ok(Err(_)) | Err(_)) => self.broken = true,
+                Poll::Ready(Ok(Err(end))) => self.broken = Some(end),
+                Poll::Ready(Err(error)) if is_silence(&error) => self.broken = Some(End::Silent),
+                Poll::Ready(Err(_)) => self.broken = Some(End::Broken),
                 Poll::Pending => return self.client.poll_gone(cx).map(|_| End::ClientGone),
             }
         }
@@ -201,7 +218,9 @@ impl<S: Transport> Forwarding<'_, S> {
         if std::mem::take(&mut self.stalled) || !self.unsent.is_empty() {
             self.unsent = Vec::new();
             self.sent = 0;
-            self.client.watchdog().disarm();
+            let watchdog = self.client.watchdog();
+            watchdog.disarm();
+            self.engine.attend(watchdog);
         }
         Poll::Ready(Ok(()))
     }
@@ -210,6 +229,8 @@ impl<S: Transport> Forwarding<'_, S> {
     fn stall(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         if !std::mem::replace(&mut self.stalled, true) {
             self.client.watchdog().arm(self.stall_limit);
+            // An engine that is not read may well say nothing.
+            self.engine.release();
         }
         self.client.poll_gone(cx).map(|_| Err(End::ClientGone))
     }

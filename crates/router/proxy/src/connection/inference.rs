@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use kthena_router_filters::rate::TokenKind;
 use kthena_router_pipeline::{
-    self as pipeline, BodyFacts, Explanation, Means, Placing, Plan, Request, RouteError, Way,
+    self as pipeline, BodyFacts, Explanation, Means, Placing, Plan, PromptFacts, Request,
+    RouteError, Way,
 };
 use kthena_router_scheduler::Profile;
 
@@ -67,6 +69,7 @@ impl<S: Transport> Connection<S> {
         received: &Received,
     ) -> Result<Granted, RouteError> {
         let facts = self.read(exchange, received)?;
+        self.admit(exchange, &facts)?;
         let permit = self.turn(received, &facts).await?;
         let profile = self.worker.shared.schedulers.current();
         let (plan, session) = self.plan(exchange, received, facts, &profile).await?;
@@ -77,6 +80,8 @@ impl<S: Transport> Connection<S> {
             profile,
             cell,
             worker: Arc::clone(&self.worker),
+            tls: self.worker.shared.tls_to(&plan.server).cloned(),
+            watchdog: Arc::clone(self.client.watchdog()),
             request_id: exchange.record.request_id.clone(),
         };
         let mut granted = match plan.way {
@@ -113,6 +118,27 @@ impl<S: Transport> Connection<S> {
         Ok(facts)
     }
 
+    /// Takes the prompt's tokens out of what the model may have.
+    fn admit(&self, exchange: &mut Exchange, facts: &BodyFacts) -> Result<(), RouteError> {
+        let Some(limiter) = self.worker.shared.rates.limiter(&facts.model) else {
+            return Ok(());
+        };
+        let tokens = facts.prompt.map_or(0, PromptFacts::tokens);
+        limiter.admit(tokens, Instant::now()).map_err(|exceeded| {
+            let seconds = |wait: Duration| u32::try_from(wait.as_millis().div_ceil(1000)).ok();
+            let retry_after = exceeded
+                .wait
+                .and_then(seconds)
+                .map(|seconds| seconds.max(1));
+            match exceeded.kind {
+                TokenKind::Input => RouteError::InputLimited { retry_after },
+                TokenKind::Output => RouteError::OutputLimited { retry_after },
+            }
+        })?;
+        exchange.note_limiter(limiter);
+        Ok(())
+    }
+
     async fn plan(
         &mut self,
         exchange: &mut Exchange,
@@ -138,18 +164,19 @@ impl<S: Transport> Connection<S> {
         };
         let mut matched = pipeline::select(&request(), &facts.model, &snapshot, &mut self.rng)?;
         exchange.record.route = Some(Arc::clone(&matched.route));
-        exchange.record.server = Some(Arc::clone(&matched.backend));
+        exchange.record.server = matched.server_key().cloned();
         if shared.explain {
             exchange.form = received.field_values(EXPLAIN).next().and_then(Form::of);
             exchange.explanation = exchange.form.map(|_| Box::new(Explanation::new(&matched)));
         }
         let plugins = shared.plugins.cell(exchange.model_label());
         if let Some(kv) = &shared.kv
+            && let Some(plugin) = shared.schedulers.cached()
             && let Some(asking) =
                 Asking::of(&matched, received.body(), &facts, &snapshot, &mut self.rng)
         {
             // Whatever is not found out is done without.
-            let learned = Box::pin(kv.learn(asking)).await;
+            let learned = Box::pin(kv.learn(asking, &plugin)).await;
             learned.count(&plugins);
             matched = matched.knowing(learned.prior);
         }

@@ -91,13 +91,16 @@ impl Leg {
 
     /// No answer came.
     pub(super) fn failed(mut self, fault: UpstreamFault) {
+        self.count(fault);
         if let Some(dispatch) = self.dispatch.take() {
             dispatch.fail();
         }
         let outcome = match fault {
-            UpstreamFault::Connect => Outcome::Failed(Failure::Connect),
+            UpstreamFault::Connect | UpstreamFault::Handshake | UpstreamFault::Untrusted => {
+                Outcome::Failed(Failure::Connect)
+            }
             UpstreamFault::Closed | UpstreamFault::Malformed => Outcome::Failed(Failure::Closed),
-            UpstreamFault::Timeout => Outcome::Failed(Failure::Timeout),
+            UpstreamFault::Timeout | UpstreamFault::Silent => Outcome::Failed(Failure::Timeout),
             UpstreamFault::NoDescriptor | UpstreamFault::BadPrefill => Outcome::Abandoned,
         };
         self.report(outcome);
@@ -143,12 +146,25 @@ impl Leg {
     }
 
     /// The answer broke off.
-    pub(super) fn broke(mut self) {
+    pub(super) fn broke(mut self, fault: UpstreamFault) {
+        let failure = match fault {
+            UpstreamFault::Silent => Failure::Timeout,
+            _ => Failure::Broken,
+        };
+        self.count(fault);
         if let Some(dispatch) = self.dispatch.take() {
             dispatch.fail();
         }
         self.ticket = self.answered;
-        self.report(Outcome::Failed(Failure::Broken));
+        self.report(Outcome::Failed(failure));
+    }
+
+    fn count(&self, fault: UpstreamFault) {
+        if fault == UpstreamFault::Silent {
+            self.shared.metrics.count_silence();
+            let pod = self.endpoint().pod();
+            tracing::warn!(namespace = %pod.namespace, pod = %pod.name, "an engine said nothing for too long");
+        }
     }
 
     fn report(&mut self, outcome: Outcome) {

@@ -87,6 +87,8 @@ struct Connection<S> {
     worker: Arc<Worker>,
     service: Service,
     rng: Rng,
+    /// The request asks for a head alone, so an answer of the router's own ends with its head.
+    head_only: bool,
 }
 
 /// Serves a connection to its end.
@@ -145,6 +147,7 @@ impl<S: Transport> Connection<S> {
             worker,
             service,
             rng: Rng::new(),
+            head_only: false,
         }
     }
 
@@ -233,6 +236,7 @@ impl<S: Transport> Connection<S> {
     async fn request(&mut self, head: RequestHead) -> Next {
         let buffer = self.client.received();
         let (path, is_get) = (head.path(buffer), head.method(buffer) == "GET");
+        self.head_only = head.method(buffer) == "HEAD";
         let inference = matches!(self.service, Service::Inference | Service::Refusal(_));
         if self.service == Service::Debug {
             return Box::pin(self.debug(head)).await;
@@ -287,11 +291,12 @@ impl<S: Transport> Connection<S> {
     async fn send(&mut self, reply: &Reply, keep_alive: bool, old: bool) -> Next {
         let keep_alive = keep_alive && self.may_stay();
         let limit = self.worker.shared.limits.idle;
-        match self
-            .client
-            .send(&reply.encode(keep_alive, old), limit)
-            .await
-        {
+        let bytes = if self.head_only {
+            reply.encode_head(keep_alive, old)
+        } else {
+            reply.encode(keep_alive, old)
+        };
+        match self.client.send(&bytes, limit).await {
             Ok(()) if keep_alive => Next::KeepAlive,
             Ok(()) => Next::Close,
             Err(_) => Next::Abort,

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use kthena_router_connectors::{Connector, Meeting, Order, TransferParams};
 use kthena_router_observability::metrics::Phase;
 use kthena_router_pipeline::{AttemptPlan, Pair, RouteError, UpstreamFault, Verdict};
@@ -22,7 +23,7 @@ use super::dispatch::{Errand, Granted};
 use super::exchange::Exchange;
 use super::leg::{Leg, PhaseClock};
 use crate::transport::Transport;
-use crate::upstream::{Answer, Keep, Outgoing, Pool, ask, collect, first_byte};
+use crate::upstream::{Answer, Keep, Outgoing, Pool, Upstream, ask, collect, first_byte};
 
 /// Longest prefill answer that is kept while its parameters are read.
 const LONGEST_ANSWER: usize = 64 << 20;
@@ -226,7 +227,7 @@ impl Errand<'_> {
             if granted.answer.is_success()
                 && let Err(fault) = first_byte(&mut granted.answer).await
             {
-                granted.leg.broke();
+                granted.leg.broke(fault);
                 return Err(Lost::decode(pair, fault));
             }
             Ok(granted)
@@ -236,7 +237,13 @@ impl Errand<'_> {
             // In this order, so that the prefill half is sent first.
             biased;
             prefilled = &mut prefill => {
-                prefilled?;
+                if let Err(lost) = prefilled {
+                    if lost.is_silence() {
+                        // Who waits for whom is not known; the other one is given up for the same.
+                        let _ = decode.now_or_never();
+                    }
+                    return Err(lost);
+                }
                 decode.await
             }
             decoded = &mut decode => {
@@ -257,11 +264,16 @@ impl Errand<'_> {
         let outgoing = Outgoing::owned(self.received, &edits, &self.request_id);
         let leg = Leg::begin(self, &pair.prefill, Role::Prefill);
         let clock = PhaseClock::start(&self.cell, Phase::Prefill);
-        let worker = Arc::clone(&self.worker);
-        let address = pair.prefill.address;
+        let (worker, watchdog) = (Arc::clone(&self.worker), Arc::clone(&self.watchdog));
+        let (tls, address) = (self.tls.clone(), pair.prefill.address);
         Box::pin(async move {
-            let limit = worker.shared.limits.connect;
-            let asking = ask(&worker.pool, address, &outgoing, limit);
+            let upstream = Upstream {
+                pool: &worker.pool,
+                tls: tls.as_deref(),
+                connect_limit: worker.shared.limits.connect,
+                watchdog: &watchdog,
+            };
+            let asking = ask(upstream, address, &outgoing);
             prefill(leg, clock, asking, Keep::Nothing, &worker.pool)
                 .await
                 .map(drop)
@@ -270,6 +282,16 @@ impl Errand<'_> {
 }
 
 impl Lost {
+    fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::Fault {
+                fault: UpstreamFault::Silent,
+                ..
+            }
+        )
+    }
+
     fn decode(pair: &Pair, fault: UpstreamFault) -> Self {
         Self::Fault {
             pod: Arc::clone(&pair.decode.endpoint.pod().name),
@@ -306,7 +328,7 @@ async fn prefill(
             Ok(body)
         }
         Err(fault) => {
-            leg.broke();
+            leg.broke(fault);
             Err(Lost::Fault { pod, fault })
         }
     }

@@ -1,6 +1,9 @@
 //! A request that was read completely.
 
+use std::time::Duration;
+
 use kthena_router_pipeline::RouteError;
+use tokio::time::Instant;
 
 use super::Connection;
 use crate::http1::chunks::ChunkWalker;
@@ -59,6 +62,35 @@ impl Received {
     }
 }
 
+/// Bytes a second that keep a body coming once the time without progress is used up. Whoever sends less holds a
+/// connection for as little as a byte now and then.
+const SLOWEST: u64 = 1 << 10;
+
+/// The rest of a body on its way: it may pause, but not trickle.
+struct Arrival {
+    began: Instant,
+    arrived: u64,
+    /// Longest pause.
+    idle: Duration,
+}
+
+impl Arrival {
+    fn new(idle: Duration) -> Self {
+        Self {
+            began: Instant::now(),
+            arrived: 0,
+            idle,
+        }
+    }
+
+    /// When the next bytes must be there.
+    fn deadline(&self) -> Instant {
+        let earned = Duration::from_secs(self.arrived / SLOWEST);
+        let pause = Instant::now() + self.idle;
+        pause.min(self.began + self.idle + earned)
+    }
+}
+
 const BROKEN_OFF: RouteError = RouteError::BodyUnreadable("the connection was closed inside it");
 
 impl<S: Transport> Connection<S> {
@@ -77,8 +109,9 @@ impl<S: Transport> Connection<S> {
         if self.client.received().len() < end {
             self.invite(&head).await?;
         }
+        let mut arrival = Arrival::new(self.worker.shared.limits.idle);
         while self.client.received().len() < end {
-            self.read_on().await?;
+            self.read_on(&mut arrival).await?;
         }
         Ok(Received {
             bytes: self.client.take(end),
@@ -96,6 +129,7 @@ impl<S: Transport> Connection<S> {
         if self.client.received().is_empty() {
             self.invite(&head).await?;
         }
+        let mut arrival = Arrival::new(self.worker.shared.limits.idle);
         let mut body = Vec::new();
         let mut walker = ChunkWalker::new();
         loop {
@@ -114,14 +148,16 @@ impl<S: Transport> Connection<S> {
                     head,
                 });
             }
-            self.read_on().await?;
+            self.read_on(&mut arrival).await?;
         }
     }
 
-    async fn read_on(&mut self) -> Result<(), RouteError> {
-        let limit = self.worker.shared.limits.idle;
-        match tokio::time::timeout(limit, self.client.fill()).await {
-            Ok(Ok(1..)) => Ok(()),
+    async fn read_on(&mut self, arrival: &mut Arrival) -> Result<(), RouteError> {
+        match tokio::time::timeout_at(arrival.deadline(), self.client.fill()).await {
+            Ok(Ok(size @ 1..)) => {
+                arrival.arrived += size as u64;
+                Ok(())
+            }
             Ok(Ok(0) | Err(_)) => Err(BROKEN_OFF),
             Err(_) => Err(RouteError::BodyTimedOut),
         }

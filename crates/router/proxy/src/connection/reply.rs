@@ -77,6 +77,13 @@ impl Reply {
 
     /// The bytes to send. `old`: to an HTTP/1.0 client, which must be told that the connection stays open.
     pub(crate) fn encode(&self, keep_alive: bool, old: bool) -> Vec<u8> {
+        let mut out = self.encode_head(keep_alive, old);
+        out.extend_from_slice(&self.body);
+        out
+    }
+
+    /// The same without the body, for who asked for the head alone.
+    pub(super) fn encode_head(&self, keep_alive: bool, old: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(256 + self.body.len());
         push_status(self.status.as_u16(), &mut out);
         for (name, value) in &self.fields {
@@ -89,7 +96,6 @@ impl Reply {
         );
         push_connection(keep_alive, old, &mut out);
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(&self.body);
         out
     }
 }

@@ -40,7 +40,7 @@ async fn engine(answers: &'static [&'static str]) -> SocketAddr {
 #[tokio::test]
 async fn reads_bodies(#[case] answer: &'static str, #[case] kept: bool) {
     let answers: &'static [&'static str] = Box::leak(Box::new([answer]));
-    let mut fetcher = Fetcher::new(engine(answers).await);
+    let mut fetcher = Fetcher::new(engine(answers).await, None);
     assert_eq!(fetcher.get("/metrics", LIMITS).await.unwrap(), b"hello");
     assert_eq!(fetcher.is_connected(), kept);
 }
@@ -63,14 +63,14 @@ async fn reads_bodies(#[case] answer: &'static str, #[case] kept: bool) {
 #[tokio::test]
 async fn refuses(#[case] answer: &'static str, #[case] fault: FetchFault) {
     let answers: &'static [&'static str] = Box::leak(Box::new([answer]));
-    let mut fetcher = Fetcher::new(engine(answers).await);
+    let mut fetcher = Fetcher::new(engine(answers).await, None);
     assert_eq!(fetcher.get("/metrics", LIMITS).await, Err(fault));
 }
 
 #[tokio::test]
 async fn a_connection_is_used_again() {
     const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n1";
-    let mut fetcher = Fetcher::new(engine(&[ANSWER, ANSWER]).await);
+    let mut fetcher = Fetcher::new(engine(&[ANSWER, ANSWER]).await, None);
     assert_eq!(fetcher.get("/metrics", LIMITS).await.unwrap(), b"1");
     assert_eq!(
         fetcher.post("/tokenize", b"{}", LIMITS).await.unwrap(),
@@ -82,7 +82,7 @@ async fn a_connection_is_used_again() {
 async fn a_kept_connection_that_died_is_replaced() {
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n1";
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut fetcher = Fetcher::new(listener.local_addr().unwrap());
+    let mut fetcher = Fetcher::new(listener.local_addr().unwrap(), None);
     let serving = tokio::spawn(async move {
         for _ in 0..2 {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -104,9 +104,9 @@ async fn an_engine_that_cannot_be_reached_is_told_from_one_that_is_slow() {
         time: Duration::from_millis(50),
         ..LIMITS
     };
-    let slow = Fetcher::new(address).get("/metrics", limits).await;
+    let slow = Fetcher::new(address, None).get("/metrics", limits).await;
     assert_eq!(slow, Err(FetchFault::Timeout));
     drop(listener);
-    let gone = Fetcher::new(address).get("/metrics", LIMITS).await;
+    let gone = Fetcher::new(address, None).get("/metrics", LIMITS).await;
     assert_eq!(gone, Err(FetchFault::Connect));
 }

@@ -26,15 +26,17 @@ use kthena_kv_events::index::CacheIndex;
 use kthena_kv_events::redis::RedisAddress;
 use kthena_kv_events::shared_index::{ReaderConfig, SharedIndex};
 use kthena_kv_events::subscriber::Heard;
-use kthena_router_observability::figures::{IndexFigures, MemoryIndex};
+use kthena_router_observability::figures::{IndexFigures, MemoryIndex, TokenizerFigures};
 use kthena_router_observability::{KvStage, SchedulingCell};
 use kthena_router_pipeline::{BodyFacts, Matched, Prior, PromptFacts, PromptReader};
+use kthena_router_plugins::kvcache_aware::KvcacheAwareConfig;
 use kthena_router_view::{ServerView, Snapshot};
 use tokio::sync::watch;
 
 use crate::error::ProxyError;
 use crate::scrape::{EngineFigures, Pod};
-use crate::tokens::{Tokens, TokensConfig};
+use crate::tls::EngineTls;
+use crate::tokens::{Tokens, TokensConfig, Wanted};
 use known::FromRedis;
 
 /// How it is found out what engines hold.
@@ -44,28 +46,13 @@ pub struct KvConfig {
     pub source: KvSource,
     /// How prompts become tokens.
     pub tokens: TokensConfig,
-    /// Tokens of a block where engines do not say.
-    pub block_tokens: u32,
-    /// Leading blocks of a prompt that are looked at.
-    pub max_blocks: u32,
 }
 
 /// Where the knowledge comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KvSource {
     /// The engines' own events, heard by the router and kept in memory.
-    Events {
-        /// Where the first rank of an engine publishes; further ranks do on the ports after it.
-        port: u16,
-        /// Ranks per engine, at least one.
-        ranks: u16,
-        /// The topic of vLLM's events. `SGLang` has none.
-        topic: String,
-        /// Where missed events can be asked for again, per rank as `port`; `None` = nowhere.
-        replay_port: Option<u16>,
-        /// Bytes the index may use.
-        budget: usize,
-    },
+    Events(EventSource),
     /// What sidecars wrote to Redis.
     Redis {
         /// Where Redis is.
@@ -73,6 +60,21 @@ pub enum KvSource {
         /// What a request may wait for it.
         budget: Duration,
     },
+}
+
+/// Where engines publish, if annotations of their server do not say otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventSource {
+    /// Where the first rank of an engine publishes; further ranks do on the ports after it.
+    pub port: u16,
+    /// Ranks per engine, at least one.
+    pub ranks: u16,
+    /// The topic of vLLM's events; empty = whatever they have. That of `SGLang` does not matter.
+    pub topic: String,
+    /// Where missed events can be asked for again, per rank as `port`; `None` = nowhere.
+    pub replay_port: Option<u16>,
+    /// Bytes the index may use.
+    pub budget: usize,
 }
 
 /// What was found out about one request.
@@ -107,7 +109,6 @@ impl Learned {
 
 /// Finds out what engines hold of prompts.
 pub(crate) struct KvAware {
-    config: KvConfig,
     tokens: Tokens,
     engines: Arc<EngineFigures>,
     index: Index,
@@ -116,15 +117,24 @@ pub(crate) struct KvAware {
 }
 
 enum Index {
-    Memory(Arc<CacheIndex>, Arc<Heard>),
+    Memory {
+        source: EventSource,
+        index: Arc<CacheIndex>,
+        heard: Arc<Heard>,
+    },
     Redis(Box<SharedIndex>),
 }
+
+/// The member of a body that keeps its cache from others. Inside texts the quotes would be escaped.
+const CACHE_SALT: &[u8] = b"\"cache_salt\"";
 
 /// A request that is about to be placed.
 #[derive(Clone, Copy)]
 pub(crate) struct Asking<'a> {
     pub(crate) prompt: PromptReader<'a>,
     pub(crate) facts: &'a PromptFacts,
+    /// The whole request.
+    pub(crate) body: &'a [u8],
     /// The name engines know the model or adapter by.
     pub(crate) model: &'a str,
     pub(crate) adapter: bool,
@@ -134,7 +144,8 @@ pub(crate) struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
-    /// What is asked for a request whose route was found; `None` = it does not go to engines, or has no prompt.
+    /// What is asked for a request whose route was found; `None` = it does not go to engines, has no prompt,
+    /// or a cache of its own.
     pub(crate) fn of(
         matched: &Matched<'_>,
         body: &'a [u8],
@@ -144,16 +155,32 @@ impl<'a> Asking<'a> {
     ) -> Option<Self> {
         let server = matched.server(snapshot)?;
         let prompt = facts.prompt.as_ref()?;
+        // What is cached under a salt is of use to requests with the same one only, and the index does not know whose is whose.
+        memchr::memmem::find(body, CACHE_SALT)
+            .is_none()
+            .then_some(())?;
         let adapter = matched.is_adapter();
         let base = server.model.as_deref().filter(|_| !adapter);
         Some(Self {
             prompt: PromptReader::new(body, prompt),
             facts: prompt,
+            body,
             model: base.unwrap_or(&facts.model),
             adapter,
             server,
             chance: rng.u64(..),
         })
+    }
+
+    fn wanted(&self) -> Wanted<'a> {
+        Wanted {
+            prompt: self.prompt,
+            facts: self.facts,
+            body: self.body,
+            model: self.model,
+            server: self.server,
+            chance: self.chance,
+        }
     }
 }
 
@@ -162,15 +189,17 @@ impl KvAware {
     pub(crate) fn new(
         config: Option<&KvConfig>,
         engines: Arc<EngineFigures>,
+        tls: Arc<EngineTls>,
     ) -> Result<Option<Self>, ProxyError> {
-        let Some(config) = config.cloned() else {
+        let Some(config) = config else {
             return Ok(None);
         };
         let index = match &config.source {
-            KvSource::Events { budget, .. } => Index::Memory(
-                Arc::new(CacheIndex::new(*budget, fastrand::u64(..))),
-                Arc::default(),
-            ),
+            KvSource::Events(source) => Index::Memory {
+                index: Arc::new(CacheIndex::new(source.budget, fastrand::u64(..))),
+                heard: Arc::default(),
+                source: source.clone(),
+            },
             KvSource::Redis { address, budget } => {
                 let reader = ReaderConfig {
                     budget: *budget,
@@ -181,8 +210,7 @@ impl KvAware {
             }
         };
         Ok(Some(Self {
-            tokens: Tokens::new(config.tokens.clone()),
-            config,
+            tokens: Tokens::new(&config.tokens, tls)?,
             engines,
             index,
             told: AtomicBool::new(false),
@@ -191,16 +219,18 @@ impl KvAware {
 
     /// Follows engines or Redis. Never ends.
     pub(crate) async fn keep_up(&self, pods: watch::Receiver<Option<Arc<[Pod]>>>) {
-        match (&self.index, &self.config.source) {
-            (Index::Redis(index), _) => index.keep_up().await,
-            (Index::Memory(index, heard), source) => {
-                listen::listen(source, index, heard, pods).await;
-            }
+        match &self.index {
+            Index::Redis(index) => index.keep_up().await,
+            Index::Memory {
+                source,
+                index,
+                heard,
+            } => listen::listen(source, index, heard, pods).await,
         }
     }
 
-    /// Finds out a request's tokens and who holds them.
-    pub(crate) async fn learn(&self, asking: Asking<'_>) -> Learned {
+    /// Finds out a request's tokens and who holds them, by the settings of `kvcache-aware`.
+    pub(crate) async fn learn(&self, asking: Asking<'_>, plugin: &KvcacheAwareConfig) -> Learned {
         let mut learned = Learned::default();
         if let Index::Redis(index) = &self.index
             && (asking.adapter || !index.is_up())
@@ -210,15 +240,7 @@ impl KvAware {
             return learned;
         }
         let begun = Instant::now();
-        let tokens = self
-            .tokens
-            .find(
-                (&asking.prompt, asking.facts),
-                asking.model,
-                asking.server,
-                asking.chance,
-            )
-            .await;
+        let tokens = self.tokens.find(asking.wanted()).await;
         learned.tokenizing = Some(begun.elapsed());
         let tokens = match tokens {
             Ok(tokens) if tokens.is_empty() => return learned,
@@ -230,11 +252,14 @@ impl KvAware {
             }
         };
         match &self.index {
-            Index::Memory(index, _) => {
+            Index::Memory { index, .. } => {
                 let index: Arc<CacheIndex> = Arc::clone(index);
                 learned.prior.kv = Some(index);
             }
-            Index::Redis(index) => self.read(index, asking, &tokens, &mut learned).await,
+            Index::Redis(index) => {
+                self.read(index, asking, plugin, &tokens, &mut learned)
+                    .await;
+            }
         }
         learned.prior.tokens = Some(tokens);
         learned
@@ -244,13 +269,14 @@ impl KvAware {
         &self,
         index: &SharedIndex,
         asking: Asking<'_>,
+        plugin: &KvcacheAwareConfig,
         tokens: &[u32],
         learned: &mut Learned,
     ) {
-        let size = self.block_size(asking.server);
+        let size = self.block_size(asking.server, plugin);
         let begun = Instant::now();
         let owned = index
-            .owners(asking.model, tokens, size, self.config.max_blocks)
+            .owners(asking.model, tokens, size, plugin.max_blocks.get())
             .await;
         learned.reading = Some(begun.elapsed());
         match owned {
@@ -263,8 +289,8 @@ impl KvAware {
     }
 
     /// Tokens of a block in this server's engines: what one of them says, else what was configured.
-    fn block_size(&self, server: &ServerView) -> u32 {
-        let configured = self.config.block_tokens;
+    fn block_size(&self, server: &ServerView, plugin: &KvcacheAwareConfig) -> u32 {
+        let configured = plugin.block_tokens.get();
         let said = server
             .pods()
             .find_map(|pod| self.engines.block_size(pod.endpoint.id()));
@@ -281,10 +307,15 @@ impl KvAware {
         }
     }
 
+    /// Numbers of the router's own tokenizers.
+    pub(crate) fn tokenizers(&self) -> Vec<TokenizerFigures> {
+        self.tokens.figures()
+    }
+
     /// Numbers for metrics.
     pub(crate) fn figures(&self) -> IndexFigures {
         match &self.index {
-            Index::Memory(index, heard) => {
+            Index::Memory { index, heard, .. } => {
                 let held = index.figures();
                 IndexFigures::Memory(MemoryIndex {
                     bytes: held.bytes,

@@ -10,6 +10,7 @@
 //! - At most one incomplete line is held back, and only where usage events are withheld.
 
 mod lines;
+mod marker;
 
 use std::ops::Range;
 
@@ -18,6 +19,7 @@ use kthena_router_observability::usage::{Usage, UsageTap, may_report};
 use crate::http1::chunks::{ChunkWalker, LAST_CHUNK, push_chunk};
 use crate::http1::response::BodyLength;
 use lines::LineFilter;
+use marker::EndMarker;
 
 /// How the client finds the end of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub(crate) struct BodyRelay {
     delivery: Delivery,
     hide: Option<LineFilter>,
     tap: UsageTap,
-    marker: bool,
+    marker: EndMarker,
     excess: bool,
 }
 
@@ -76,7 +78,7 @@ impl BodyRelay {
             delivery,
             hide,
             tap: UsageTap::default(),
-            marker: false,
+            marker: EndMarker::default(),
             excess: false,
         }
     }
@@ -90,9 +92,9 @@ impl BodyRelay {
         matches!(self.source, Source::Ended)
     }
 
-    /// The mark that ends a stream was among what was passed on.
+    /// The mark that ends a stream was among what was taken in.
     pub(crate) fn saw_end_marker(&self) -> bool {
-        self.marker
+        self.marker.was_seen()
     }
 
     /// The engine sent bytes behind the end of the body, so its connection is of no further use.
@@ -176,15 +178,15 @@ impl BodyRelay {
         }
         if self.delivery == Delivery::Chunked && self.may_pass(walker) {
             let mut clean = true;
-            let mut marker = false;
+            let mut marker = self.marker;
             let passed = next
                 .walk(input, |payload| {
                     clean &= payload.ends_with(b"\n") && !may_report(payload);
-                    marker |= is_end_marker(payload);
+                    marker.feed(payload);
                 })
                 .map_err(|_| BrokenBody)?;
             if clean && (next.is_between_chunks() || next.is_done()) {
-                self.marker |= marker;
+                self.marker = marker;
                 self.excess |= passed < input.len();
                 self.walked_to(next);
                 return Ok(0..passed);
@@ -220,7 +222,7 @@ impl BodyRelay {
 
     fn observe(&mut self, payload: &[u8]) {
         self.tap.feed(payload);
-        self.marker |= is_end_marker(payload);
+        self.marker.feed(payload);
     }
 
     fn deliver(&mut self, payload: &[u8], out: &mut Vec<u8>) {
@@ -253,11 +255,6 @@ fn push(delivery: Delivery, payload: &[u8], out: &mut Vec<u8>) {
     } else {
         out.extend_from_slice(payload);
     }
-}
-
-/// Whether a stretch of payload ends with the event that ends an OpenAI stream.
-fn is_end_marker(payload: &[u8]) -> bool {
-    payload.trim_ascii_end().ends_with(b"data: [DONE]")
 }
 
 #[cfg(test)]

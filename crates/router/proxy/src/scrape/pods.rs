@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use kthena_api::model_server::{InferenceEngine, Protocol};
 use kthena_router_scheduler::{Candidate, Endpoint, EndpointId};
-use kthena_router_view::Snapshot;
+use kthena_router_view::{CacheEvents, ServerView, Snapshot};
 use tokio::task::AbortHandle;
+
+use crate::tls::EngineTls;
 
 /// A pod that engines are watched in.
 #[derive(Debug, Clone)]
@@ -14,31 +17,50 @@ pub(crate) struct Pod {
     pub(crate) endpoint: Arc<Endpoint>,
     /// Where the engine listens.
     pub(crate) address: SocketAddr,
+    /// How the engine proves who it is; `None` = it speaks without TLS.
+    pub(crate) tls: Option<Arc<EngineTls>>,
+    pub(crate) engine: InferenceEngine,
+    /// Where the engine tells what it caches.
+    pub(crate) cache_events: Arc<CacheEvents>,
 }
 
-/// All pods of `snapshot`, each once. A pod that several servers reach on different ports is asked on the lowest.
-pub(crate) fn pods(snapshot: &Snapshot) -> Vec<Pod> {
-    let mut found: HashMap<EndpointId, &Candidate> = HashMap::new();
+/// What a pod's task was started with; another one is started when it changes.
+type Key = (
+    EndpointId,
+    SocketAddr,
+    bool,
+    InferenceEngine,
+    Arc<CacheEvents>,
+);
+
+/// All pods of `snapshot`, each once, those that speak TLS with `tls`. A pod that several servers reach on different
+/// ports is asked on the lowest.
+pub(crate) fn pods(snapshot: &Snapshot, tls: &Arc<EngineTls>) -> Vec<Pod> {
+    let mut found: HashMap<EndpointId, (&Candidate, &ServerView)> = HashMap::new();
     for server in snapshot.servers() {
         for candidate in server.pods() {
-            let known = found.entry(candidate.endpoint.id()).or_insert(candidate);
-            if candidate.address < known.address {
-                *known = candidate;
+            let this = (candidate, server.as_ref());
+            let known = found.entry(candidate.endpoint.id()).or_insert(this);
+            if candidate.address < known.0.address {
+                *known = this;
             }
         }
     }
     found
         .into_values()
-        .map(|candidate| Pod {
+        .map(|(candidate, server)| Pod {
             endpoint: Arc::clone(&candidate.endpoint),
             address: candidate.address,
+            tls: (server.protocol == Protocol::Https).then(|| Arc::clone(tls)),
+            engine: server.engine,
+            cache_events: Arc::clone(&server.cache_events),
         })
         .collect()
 }
 
 /// One task per pod. Those of pods that are gone are aborted, as are all when this drops.
 #[derive(Debug, Default)]
-pub(crate) struct PodTasks(HashMap<(EndpointId, SocketAddr), AbortHandle>);
+pub(crate) struct PodTasks(HashMap<Key, AbortHandle>);
 
 impl PodTasks {
     /// Starts tasks for pods that are new and ends those of pods that are gone.
@@ -46,7 +68,13 @@ impl PodTasks {
         let mut before = std::mem::take(&mut self.0);
         let mut fresh = Vec::new();
         for pod in pods {
-            let key = (pod.endpoint.id(), pod.address);
+            let key = (
+                pod.endpoint.id(),
+                pod.address,
+                pod.tls.is_some(),
+                pod.engine,
+                Arc::clone(&pod.cache_events),
+            );
             match before.remove(&key) {
                 Some(task) => drop(self.0.insert(key, task)),
                 None => fresh.push((key, pod)),

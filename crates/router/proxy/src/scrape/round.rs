@@ -49,7 +49,7 @@ impl Visitor {
         Self {
             common,
             endpoint: Arc::clone(&pod.endpoint),
-            fetcher: Fetcher::new(pod.address),
+            fetcher: Fetcher::new(pod.address, pod.tls.clone()),
             meter: Meter::default(),
             last: None,
             until_models: 0,

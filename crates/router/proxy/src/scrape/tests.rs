@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kthena_api::model_server::InferenceEngine;
 use kthena_router_scheduler::{Endpoint, PodIdentity};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -95,6 +96,9 @@ fn pod(name: &str, address: SocketAddr) -> Pod {
     Pod {
         endpoint: Arc::new(Endpoint::new(identity)),
         address,
+        tls: None,
+        engine: InferenceEngine::default(),
+        cache_events: Arc::default(),
     }
 }
 

@@ -4,6 +4,13 @@
 //!
 //! - A pair that cannot be used never replaces one that can.
 //! - A connection keeps the pair it began with; each new handshake uses the newest.
+//!
+//! # Where to go next
+//!
+//! `engines` for TLS in the other direction.
+
+mod engines;
+mod verifier;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +22,9 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use tokio_rustls::TlsAcceptor;
+
+pub(crate) use engines::EngineTls;
+pub use engines::{CertificateCheck, EngineTrust};
 
 /// Where certificate and key of a listener are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +63,15 @@ pub enum TlsError {
     /// Certificate and key do not go together, or are of a kind that is not served.
     #[error("certificate and key cannot be used")]
     Unusable(#[source] rustls::Error),
+    /// What certificates should be for is neither a DNS name nor an address.
+    #[error("{name:?} is no name that a certificate can be for")]
+    BadName {
+        /// As configured.
+        name: String,
+        /// What the parser said.
+        #[source]
+        source: rustls::pki_types::InvalidDnsNameError,
+    },
 }
 
 /// The bytes of both files.
@@ -78,19 +97,7 @@ impl TlsFiles {
     }
 
     fn parse(&self, pair: &Pair) -> Result<Arc<ServerConfig>, TlsError> {
-        let malformed = |path: &Path, what| {
-            let path = path.to_owned();
-            move |source| TlsError::Malformed { path, what, source }
-        };
-        let chain = CertificateDer::pem_slice_iter(&pair.certificate)
-            .collect::<Result<Vec<_>, _>>()
-            .and_then(|chain| {
-                if chain.is_empty() {
-                    return Err(pem::Error::NoItemsFound);
-                }
-                Ok(chain)
-            })
-            .map_err(malformed(&self.certificate, "certificate"))?;
+        let chain = certificates(&self.certificate, &pair.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&pair.key)
             .map_err(malformed(&self.key, "private key"))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -103,6 +110,24 @@ impl TlsFiles {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
+}
+
+fn malformed(path: &Path, what: &'static str) -> impl FnOnce(pem::Error) -> TlsError {
+    let path = path.to_owned();
+    move |source| TlsError::Malformed { path, what, source }
+}
+
+/// The certificates in `text`, at least one. It stood at `path`.
+fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_slice_iter(text)
+        .collect::<Result<Vec<_>, _>>()
+        .and_then(|found| {
+            if found.is_empty() {
+                return Err(pem::Error::NoItemsFound);
+            }
+            Ok(found)
+        })
+        .map_err(malformed(path, "certificate"))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -1,18 +1,20 @@
 //! The tokens of a prompt as the engine would see them.
 //!
-//! An engine is asked, within one small budget and on connections that are kept; what was answered is remembered by
-//! the prompt's hash. Prompts that clients send as numbers need nobody.
+//! For models whose files the router was given they are made here; for all others an engine is asked, on connections
+//! that are kept. Either happens within one small budget, and what was found is remembered. Prompts that clients send
+//! as numbers need nobody.
 //!
 //! # Invariants
 //!
-//! - Asking never takes longer than the budget, whatever engines do.
+//! - Finding tokens never takes longer than the budget, whatever engines do.
 //! - An engine that failed is left alone for a while; if no other is there, requests go on without tokens at once.
 //!
 //! # Where to go next
 //!
-//! `remote` for the question, `cache` for what is remembered.
+//! `remote` for the question to an engine, `local` for what is made here, the crate of tokens for threads, memory and
+//! checks.
 
-mod cache;
+mod local;
 mod remote;
 
 use std::net::SocketAddr;
@@ -20,16 +22,20 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kthena_api::model_server::InferenceEngine;
+use kthena_api::model_server::{InferenceEngine, Protocol};
+use kthena_router_observability::figures::TokenizerFigures;
 use kthena_router_pipeline::{Message, PromptFacts, PromptReader};
 use kthena_router_scheduler::PromptText;
+use kthena_router_tokens::{PromptHash, TokenCache};
 use kthena_router_view::ServerView;
 
-use cache::{PromptHash, TokenCache};
-use remote::Remote;
+use crate::error::ProxyError;
+use crate::tls::EngineTls;
+use local::Local;
+use remote::{Askable, Remote};
 
-/// Engines asked for one prompt, at most.
-const TRIED: usize = 2;
+pub use kthena_router_tokens::TokenizerFolderError;
+pub use local::LocalTokenizer;
 
 /// How tokens are found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +48,10 @@ pub struct TokensConfig {
     pub sglang_port: Option<u16>,
     /// Bytes of tokens that are remembered.
     pub cache: usize,
+    /// Models that are tokenized here.
+    pub local: Vec<LocalTokenizer>,
+    /// How often their tokens are compared with an engine's, about. Above zero.
+    pub check: Duration,
 }
 
 impl Default for TokensConfig {
@@ -51,6 +61,8 @@ impl Default for TokensConfig {
             vllm_port: None,
             sglang_port: None,
             cache: 32 << 20,
+            local: Vec::new(),
+            check: Duration::from_mins(5),
         }
     }
 }
@@ -73,76 +85,105 @@ enum Prompt {
     Chat(Vec<Message>),
 }
 
+/// A prompt whose tokens are wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) prompt: PromptReader<'a>,
+    pub(crate) facts: &'a PromptFacts,
+    /// The whole request.
+    pub(crate) body: &'a [u8],
+    /// The name engines know the model or adapter by.
+    pub(crate) model: &'a str,
+    pub(crate) server: &'a ServerView,
+    /// Says which engine is asked first.
+    pub(crate) chance: u64,
+}
+
 /// Finds out tokens.
 #[derive(Debug)]
 pub(crate) struct Tokens {
-    config: TokensConfig,
-    cache: TokenCache,
-    remote: Remote,
+    budget: Duration,
+    cache: Arc<TokenCache>,
+    engines: Engines,
+    local: Option<Local>,
+}
+
+/// How engines are asked.
+#[derive(Debug)]
+struct Engines {
+    vllm_port: Option<u16>,
+    sglang_port: Option<u16>,
+    tls: Arc<EngineTls>,
+    remote: Arc<Remote>,
+}
+
+impl Engines {
+    /// Those that may be asked, from a random one on.
+    fn askable(&self, wanted: &Wanted<'_>) -> Askable {
+        let server = wanted.server;
+        let port = match server.engine {
+            InferenceEngine::Vllm => self.vllm_port,
+            InferenceEngine::Sglang => self.sglang_port,
+        };
+        let count = server.pods().count();
+        let first = usize::try_from(wanted.chance % (count.max(1) as u64)).unwrap_or(0);
+        let pods = server.pods().chain(server.pods()).skip(first).take(count);
+        let addresses =
+            pods.map(|pod| SocketAddr::new(pod.address.ip(), port.unwrap_or(pod.address.port())));
+        Askable {
+            addresses: addresses.collect(),
+            tls: (server.protocol == Protocol::Https).then(|| Arc::clone(&self.tls)),
+        }
+    }
 }
 
 impl Tokens {
-    pub(crate) fn new(config: TokensConfig) -> Self {
-        Self {
-            cache: TokenCache::new(config.cache),
-            remote: Remote::default(),
-            config,
-        }
+    /// Reads the files of the models that are tokenized here.
+    pub(crate) fn new(config: &TokensConfig, tls: Arc<EngineTls>) -> Result<Self, ProxyError> {
+        Ok(Self {
+            budget: config.budget,
+            cache: Arc::new(TokenCache::new(config.cache)),
+            engines: Engines {
+                vllm_port: config.vllm_port,
+                sglang_port: config.sglang_port,
+                tls,
+                remote: Arc::default(),
+            },
+            local: Local::load(config)?,
+        })
     }
 
-    /// The tokens of `prompt`, of which `facts` were read, for the engines of `server`, which call the model `model`.
-    /// `chance` says with which of them to begin. No tokens = the prompt is empty or of a kind that cannot be tokenized.
-    pub(crate) async fn find(
-        &self,
-        (prompt, facts): (&PromptReader<'_>, &PromptFacts),
-        model: &str,
-        server: &ServerView,
-        chance: u64,
-    ) -> Result<Arc<[u32]>, TokenFault> {
-        if let Some(ids) = ids(prompt, facts) {
+    /// The tokens of a prompt; no tokens = it is empty or of a kind that cannot be tokenized.
+    pub(crate) async fn find(&self, wanted: Wanted<'_>) -> Result<Arc<[u32]>, TokenFault> {
+        if let Some(ids) = ids(&wanted.prompt, wanted.facts) {
             return Ok(ids.into());
         }
-        let hash = PromptHash::of(model, prompt.completion().is_none(), prompt);
+        if let Some(local) = &self.local
+            && let Some(found) = local.find(&wanted, &self.cache, &self.engines).await
+        {
+            return found;
+        }
+        let prompt = &wanted.prompt;
+        let hash = PromptHash::of(wanted.model, prompt.completion().is_none(), prompt);
         if let Some(tokens) = self.cache.get(hash) {
             return Ok(tokens);
         }
         let Some(text) = read(prompt) else {
             return Ok(Arc::default());
         };
-        let body = remote::body(&text, model, server.engine);
-        let asking = self.ask(&body, server, chance);
-        let tokens = tokio::time::timeout(self.config.budget, asking)
+        let body = remote::body(&text, wanted.model, wanted.server.engine);
+        let engines = self.engines.askable(&wanted);
+        let asking = self.engines.remote.ask_any(&engines, &body, self.budget);
+        let tokens = tokio::time::timeout(self.budget, asking)
             .await
             .map_err(|_| TokenFault::Late)??;
         self.cache.put(hash, &tokens);
         Ok(tokens)
     }
 
-    /// Asks engines in turn, from a random one on.
-    async fn ask(
-        &self,
-        body: &[u8],
-        server: &ServerView,
-        chance: u64,
-    ) -> Result<Arc<[u32]>, TokenFault> {
-        let port = match server.engine {
-            InferenceEngine::Vllm => self.config.vllm_port,
-            InferenceEngine::Sglang => self.config.sglang_port,
-        };
-        let count = server.pods().count();
-        let first = usize::try_from(chance % (count.max(1) as u64)).unwrap_or(0);
-        let addresses = server.pods().chain(server.pods()).skip(first).take(count);
-        let mut fault = TokenFault::Nobody;
-        let usable = addresses
-            .map(|pod| SocketAddr::new(pod.address.ip(), port.unwrap_or(pod.address.port())))
-            .filter(|address| !self.remote.rests(*address));
-        for address in usable.take(TRIED) {
-            match self.remote.ask(address, body, self.config.budget).await {
-                Some(tokens) => return Ok(tokens.into()),
-                None => fault = TokenFault::Failed,
-            }
-        }
-        Err(fault)
+    /// Numbers for metrics.
+    pub(crate) fn figures(&self) -> Vec<TokenizerFigures> {
+        self.local.as_ref().map(Local::figures).unwrap_or_default()
     }
 }
 

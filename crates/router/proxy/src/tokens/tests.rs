@@ -10,16 +10,16 @@ use tokio::net::TcpListener;
 use tokio::time::advance;
 
 use super::remote::REST;
-use super::{TokenFault, Tokens, TokensConfig};
+use super::{TokenFault, Tokens, TokensConfig, Wanted};
 
 /// A tokenizer's answers, one after the other; the last one again and again. No answers = it never answers.
-struct Engine {
-    port: u16,
+pub(super) struct Engine {
+    pub(super) port: u16,
     asked: Arc<AtomicUsize>,
 }
 
 impl Engine {
-    async fn start(answers: &'static [(u16, &'static str)]) -> Self {
+    pub(super) async fn start(answers: &'static [(u16, &'static str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::new(AtomicUsize::new(0));
@@ -48,7 +48,7 @@ impl Engine {
         Self { port, asked }
     }
 
-    fn asked(&self) -> usize {
+    pub(super) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 }
@@ -79,17 +79,30 @@ fn server(port: u16) -> Arc<ServerView> {
 }
 
 fn patient() -> Tokens {
-    Tokens::new(TokensConfig {
+    with(&TokensConfig {
         budget: Duration::from_secs(30),
         ..TokensConfig::default()
     })
 }
 
-async fn find(tokens: &Tokens, port: u16, body: &str) -> Result<Vec<u32>, TokenFault> {
+pub(super) fn with(config: &TokensConfig) -> Tokens {
+    Tokens::new(config, Arc::default()).unwrap()
+}
+
+pub(super) async fn find(tokens: &Tokens, port: u16, body: &str) -> Result<Vec<u32>, TokenFault> {
     let facts = BodyFacts::read(body.as_bytes()).unwrap();
     let facts = facts.prompt.unwrap();
     let prompt = PromptReader::new(body.as_bytes(), &facts);
-    let found = tokens.find((&prompt, &facts), "m", &server(port), 0).await;
+    let server = server(port);
+    let wanted = Wanted {
+        prompt,
+        facts: &facts,
+        body: body.as_bytes(),
+        model: "m",
+        server: &server,
+        chance: 0,
+    };
+    let found = tokens.find(wanted).await;
     found.map(|tokens| tokens.to_vec())
 }
 
@@ -151,7 +164,7 @@ async fn a_slow_engine_costs_the_budget_once() {
     const BUDGET: Duration = Duration::from_millis(50);
     let _still = Still::begin();
     let engine = Engine::start(&[]).await;
-    let tokens = Tokens::new(TokensConfig {
+    let tokens = with(&TokensConfig {
         budget: BUDGET,
         ..TokensConfig::default()
     });

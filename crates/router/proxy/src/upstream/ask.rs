@@ -2,19 +2,36 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kthena_router_pipeline::UpstreamFault;
-use tokio::net::TcpStream;
 
+use super::dial::dial;
 use super::outgoing::Outgoing;
 use super::pool::Pool;
+use super::stream::EngineStream;
 use crate::http1::response::ResponseHead;
 use crate::scratch;
+use crate::silence::is_silence;
+use crate::tls::EngineTls;
+use crate::watchdog::Watchdog;
+
+/// What it takes to ask the engines of one server on behalf of one request.
+#[derive(Clone, Copy)]
+pub(crate) struct Upstream<'u> {
+    pub(crate) pool: &'u Pool,
+    /// How engines prove who they are; `None` = they speak without TLS.
+    pub(crate) tls: Option<&'u EngineTls>,
+    /// To open a connection, the TLS handshake included.
+    pub(crate) connect_limit: Duration,
+    /// Notices engines that fall silent.
+    pub(crate) watchdog: &'u Arc<Watchdog>,
+}
 
 /// The head of an answer, and what was received behind it.
 pub(crate) struct Answer {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: EngineStream,
     pub(crate) address: SocketAddr,
     /// How long the connection took, if it was made for this request.
     pub(crate) connect: Option<Duration>,
@@ -37,12 +54,13 @@ enum Failed {
 
 /// Sends `request` to `address` and waits for the head of the answer.
 pub(crate) async fn ask(
-    pool: &Pool,
+    upstream: Upstream<'_>,
     address: SocketAddr,
     request: &Outgoing<'_>,
-    connect_limit: Duration,
 ) -> Result<Answer, UpstreamFault> {
-    if let Some(stream) = pool.take(address) {
+    let Upstream { tls, watchdog, .. } = upstream;
+    if let Some(mut stream) = upstream.pool.take(address, tls.is_some()) {
+        stream.attend(watchdog);
         match exchange(stream, address, None, request).await {
             Ok(answer) => return Ok(answer),
             // The engine closed the waiting connection just then; that says nothing about the engine.
@@ -51,7 +69,8 @@ pub(crate) async fn ask(
         }
     }
     let began = Instant::now();
-    let stream = dial(address, connect_limit).await?;
+    let mut stream = dial(address, tls, upstream.connect_limit).await?;
+    stream.attend(watchdog);
     exchange(stream, address, Some(began.elapsed()), request)
         .await
         .map_err(|failed| match failed {
@@ -60,24 +79,8 @@ pub(crate) async fn ask(
         })
 }
 
-async fn dial(address: SocketAddr, limit: Duration) -> Result<TcpStream, UpstreamFault> {
-    let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
-    let stream = connected
-        .map_err(|_| UpstreamFault::Connect)?
-        .map_err(|error| {
-            if crate::descriptors::is_exhausted(&error) {
-                UpstreamFault::NoDescriptor
-            } else {
-                UpstreamFault::Connect
-            }
-        })?;
-    // Without it small requests wait for acknowledgements; a socket that refuses works all the same.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
-}
-
 async fn exchange(
-    mut stream: TcpStream,
+    mut stream: EngineStream,
     address: SocketAddr,
     connect: Option<Duration>,
     request: &Outgoing<'_>,
@@ -94,6 +97,9 @@ async fn exchange(
         });
         match read.await {
             Ok(1..) => {}
+            Err(error) if is_silence(&error) => {
+                return Err(Failed::Fault(UpstreamFault::Silent));
+            }
             _ if buffer.is_empty() => return Err(Failed::Unanswered),
             _ => return Err(Failed::Fault(UpstreamFault::Closed)),
         }

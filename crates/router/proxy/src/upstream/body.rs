@@ -1,6 +1,7 @@
 //! The body of an answer that is for the router itself.
 
 use std::future::poll_fn;
+use std::io;
 
 use kthena_router_pipeline::UpstreamFault;
 
@@ -9,6 +10,7 @@ use super::pool::Pool;
 use crate::http1::chunks::ChunkWalker;
 use crate::http1::response::BodyLength;
 use crate::scratch;
+use crate::silence::is_silence;
 
 /// What to do with a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +44,8 @@ pub(crate) async fn first_byte(answer: &mut Answer) -> Result<(), UpstreamFault>
             Ok(1..) => {}
             // An engine that ends its answer by closing has ended an empty one.
             Ok(_) if answer.head.body == BodyLength::UntilClose => return Ok(()),
-            Ok(_) | Err(_) => return Err(UpstreamFault::Closed),
+            Ok(_) => return Err(UpstreamFault::Closed),
+            Err(error) => return Err(broken(&error)),
         }
     }
     Ok(())
@@ -65,14 +68,23 @@ pub(crate) async fn collect(
         match read.await {
             Ok(Ok(1..)) => {}
             Ok(Ok(_)) if collector.ends_by_closing() => return Ok(collector.kept),
-            Ok(Ok(_)) | Err(_) => return Err(UpstreamFault::Closed),
+            Ok(Ok(_)) => return Err(UpstreamFault::Closed),
             Ok(Err(fault)) => return Err(fault),
+            Err(error) => return Err(broken(&error)),
         }
     }
     if answer.head.keep_alive && !collector.excess {
         pool.put(answer.address, answer.stream);
     }
     Ok(collector.kept)
+}
+
+fn broken(error: &io::Error) -> UpstreamFault {
+    if is_silence(error) {
+        UpstreamFault::Silent
+    } else {
+        UpstreamFault::Closed
+    }
 }
 
 impl Collector {

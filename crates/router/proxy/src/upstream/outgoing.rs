@@ -61,7 +61,8 @@ impl<'r> Outgoing<'r> {
     /// Sends everything.
     pub(crate) async fn send(&self, io: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
         if self.body.is_empty() {
-            return io.write_all(&self.head).await;
+            io.write_all(&self.head).await?;
+            return io.flush().await;
         }
         let mut slices: SmallVec<[IoSlice<'_>; 5]> = std::iter::once(&self.head[..])
             .chain(self.body.iter().copied())
@@ -75,7 +76,8 @@ impl<'r> Outgoing<'r> {
             }
             IoSlice::advance_slices(&mut left, sent);
         }
-        Ok(())
+        // TLS may hold the last piece back; sockets do not.
+        io.flush().await
     }
 }
 
@@ -96,10 +98,16 @@ fn write_head(received: &Received, length: usize, request_id: &str, out: &mut Ve
         .field_values("connection")
         .flat_map(fields::elements)
         .collect();
+    let mut has_host = false;
     for (name, value) in received.fields() {
         if !fields::is_hop_by_hop(name, &listed) && !is_replaced(name) {
+            has_host |= name.eq_ignore_ascii_case(b"host");
             line(&[name, b": ", value]);
         }
+    }
+    if !has_host {
+        // HTTP/1.1 wants one, and an old client may have sent none.
+        line(&[b"host: engine"]);
     }
     line(&[
         b"content-length: ",

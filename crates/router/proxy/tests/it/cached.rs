@@ -1,11 +1,13 @@
 //! Requests go where their prompt is cached, as engines tell by their events.
 
+mod own_tokens;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use kthena_engine_sim::EngineConfig;
 use kthena_router_proxy::{
-    KvConfig, KvSource, RedisAddress, RouterConfig, SchedulerConfig, SchedulingConfig,
+    EventSource, KvConfig, KvSource, RedisAddress, RouterConfig, SchedulerConfig, SchedulingConfig,
     ScrapeConfig, TokensConfig,
 };
 use rstest::rstest;
@@ -23,7 +25,7 @@ const REPEATS: u32 = 8;
 
 /// Without knowledge of caches idle engines are equal. A request that ended may be counted a moment longer, so caches
 /// weigh more than requests in flight.
-fn by_cache(kv: KvSource) -> RouterConfig {
+pub(crate) fn by_cache(kv: KvSource) -> RouterConfig {
     let text = "scheduler: {plugins: {Score: {enabled: [{name: least-request, weight: 1}, \
                 {name: kvcache-aware, weight: 2}]}}}";
     RouterConfig {
@@ -38,27 +40,26 @@ fn by_cache(kv: KvSource) -> RouterConfig {
                 budget: Duration::from_secs(15),
                 ..TokensConfig::default()
             },
-            block_tokens: 16,
-            max_blocks: 128,
         }),
         explain: true,
         ..config()
     }
 }
 
-fn events(port: u16) -> KvSource {
-    KvSource::Events {
+/// Events that engines publish at `port`.
+pub(crate) fn events(port: u16) -> KvSource {
+    KvSource::Events(EventSource {
         port,
         ranks: 1,
-        topic: "kv-events".to_owned(),
+        topic: String::new(),
         replay_port: None,
         budget: 64 << 20,
-    }
+    })
 }
 
 /// Simulated engines on one port of several addresses.
-struct Engines {
-    addresses: Vec<SocketAddr>,
+pub(crate) struct Engines {
+    pub(crate) addresses: Vec<SocketAddr>,
     /// Where each of them publishes its events.
     events: u16,
     shutdown: CancellationToken,
@@ -71,7 +72,7 @@ impl Drop for Engines {
 }
 
 impl Engines {
-    async fn start(count: u8) -> Self {
+    pub(crate) async fn start(count: u8) -> Self {
         let mut engines = Self {
             addresses: Vec::new(),
             events: 0,
@@ -121,7 +122,7 @@ impl Engines {
 }
 
 /// The value of a family that has one series.
-async fn value(router: &TestRouter, name: &str) -> u64 {
+pub(crate) async fn value(router: &TestRouter, name: &str) -> u64 {
     let name = format!("kthena_router_{name} ");
     let text = router.metrics().await;
     let line = text.lines().find_map(|line| line.strip_prefix(&name));
@@ -130,14 +131,14 @@ async fn value(router: &TestRouter, name: &str) -> u64 {
 }
 
 /// A prompt of many blocks that begins with `word`.
-fn prompt(word: &str) -> Vec<u8> {
+pub(crate) fn prompt(word: &str) -> Vec<u8> {
     let prompt = format!("{word} ").repeat(200);
     let body = json!({"model": "m", "prompt": prompt, "max_tokens": 1});
     post_with(COMPLETIONS, "x-kthena-explain: 1\r\n", &body.to_string())
 }
 
 /// The pod that answers, and why it was chosen.
-async fn answered_by(router: &TestRouter, request: &[u8]) -> (String, String) {
+pub(crate) async fn answered_by(router: &TestRouter, request: &[u8]) -> (String, String) {
     let answer = router.ask(request).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let told = answer.header("x-kthena-explain").unwrap().to_owned();
@@ -244,4 +245,22 @@ async fn what_is_down_costs_nothing_but_the_score(
     let asked = engines.iter().flat_map(Engine::seen);
     let asked = asked.filter(|seen| seen.head.starts_with("POST /tokenize "));
     assert!(asked.count() < bound, "who failed is left alone");
+}
+
+#[tokio::test]
+async fn a_prompt_with_a_cache_of_its_own_is_not_asked_about() {
+    let engines = Engines::start(1).await;
+    let router = TestRouter::start(by_cache(events(engines.events))).await;
+    let mut view = view_of(&engines.addresses, &json!({}));
+    router.publisher.publish(view.snapshot());
+    let text = r#"say "cache_salt" aloud"#;
+    let salted = json!({"model": "m", "prompt": text, "max_tokens": 1, "cache_salt": "pepper"});
+    let shared = json!({"model": "m", "prompt": text, "max_tokens": 1});
+    let tokenized = r#"kthena_router_kvcache_aware_tokenize_duration_seconds_count{model="m"} "#;
+
+    for body in [&salted, &shared] {
+        let answer = router.ask(&post(COMPLETIONS, &body.to_string())).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    router.until_metric(&format!("{tokenized}1")).await;
 }

@@ -3,10 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// What an engine does after it has read a request, in order.
 #[derive(Clone)]
@@ -16,8 +18,10 @@ pub(crate) enum Step {
     Await(Arc<Semaphore>),
     /// Wait until the router closes the connection.
     UntilClosed,
-    /// Close with a clean end.
+    /// Close the connection; in TLS without having said so before.
     Close,
+    /// Close in the way that TLS has for it.
+    Farewell,
     /// Close with a reset.
     Reset,
 }
@@ -52,6 +56,23 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     count: watch::Sender<usize>,
     closed: watch::Sender<usize>,
+}
+
+/// A connection as an engine sees it.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Wire for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Wire for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
 }
 
 pub(crate) struct Engine {
@@ -99,6 +120,22 @@ impl Engine {
         address: SocketAddr,
         script: impl Fn(usize, &Seen) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
+        Self::listen(address, None, script).await
+    }
+
+    /// An engine that speaks TLS.
+    pub(crate) async fn start_secure(
+        acceptor: TlsAcceptor,
+        script: impl Fn(usize, &Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen("127.0.0.1:0".parse().unwrap(), Some(acceptor), script).await
+    }
+
+    pub(crate) async fn listen(
+        address: SocketAddr,
+        acceptor: Option<TlsAcceptor>,
+        script: impl Fn(usize, &Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
@@ -111,7 +148,18 @@ impl Engine {
         let task = tokio::spawn(async move {
             for connection in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(Arc::clone(&own), stream, connection));
+                let (state, acceptor) = (Arc::clone(&own), acceptor.clone());
+                tokio::spawn(async move {
+                    match acceptor {
+                        None => serve(state, stream, connection).await,
+                        // A client that does not like what it sees leaves.
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                serve(state, stream, connection).await;
+                            }
+                        }
+                    }
+                });
             }
         });
         Self {
@@ -153,7 +201,7 @@ impl Engine {
     }
 }
 
-async fn serve(state: Arc<State>, mut stream: TcpStream, connection: usize) {
+async fn serve(state: Arc<State>, mut stream: impl Wire, connection: usize) {
     let mut buffer = Vec::new();
     while let Some(seen) = read_request(&mut stream, &mut buffer, connection).await {
         let number = {
@@ -165,7 +213,7 @@ async fn serve(state: Arc<State>, mut stream: TcpStream, connection: usize) {
         for step in (state.script)(number, &seen) {
             match step {
                 Step::Send(bytes) => {
-                    if stream.write_all(&bytes).await.is_err() {
+                    if stream.write_all(&bytes).await.is_err() || stream.flush().await.is_err() {
                         return;
                     }
                 }
@@ -177,8 +225,12 @@ async fn serve(state: Arc<State>, mut stream: TcpStream, connection: usize) {
                     return;
                 }
                 Step::Close => return,
+                Step::Farewell => {
+                    let _ = stream.shutdown().await;
+                    return;
+                }
                 Step::Reset => {
-                    stream.set_zero_linger().unwrap();
+                    stream.socket().set_zero_linger().unwrap();
                     return;
                 }
             }
@@ -187,7 +239,7 @@ async fn serve(state: Arc<State>, mut stream: TcpStream, connection: usize) {
 }
 
 async fn read_request(
-    stream: &mut TcpStream,
+    stream: &mut impl Wire,
     buffer: &mut Vec<u8>,
     connection: usize,
 ) -> Option<Seen> {

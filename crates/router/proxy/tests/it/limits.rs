@@ -144,6 +144,33 @@ async fn half_a_body_is_given_up_and_logged() {
     assert!(log[0].contains(" 408 "), "{}", log[0]);
 }
 
+#[rstest]
+#[case::with_a_length("content-length: 1000000", "x")]
+#[case::in_chunks("transfer-encoding: chunked", "1\r\nx\r\n")]
+#[tokio::test]
+async fn a_body_that_trickles_in_is_given_up(#[case] framing: &str, #[case] piece: &str) {
+    let router = router(impatient()).await;
+    let mut slow = router.client().await;
+    slow.send(format!("POST {CHAT} HTTP/1.1\r\nhost: r\r\n{framing}\r\n\r\n").as_bytes())
+        .await;
+
+    // There is always progress, if only a byte.
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let trickle = async {
+        while router
+            .metrics()
+            .await
+            .contains("\nkthena_router_active_requests 1\n")
+        {
+            slow.send(piece.as_bytes()).await;
+            pace.tick().await;
+        }
+    };
+    crate::client::soon(trickle).await;
+
+    assert_eq!(slow.answer().await.status, 408);
+}
+
 #[tokio::test]
 async fn a_connection_that_asks_nothing_is_closed() {
     let router = router(impatient()).await;
@@ -181,4 +208,21 @@ async fn a_client_that_never_reads_loses_its_connection_and_frees_the_engine() {
     assert_eq!(router.ask(&chat("m")).await.status, 200);
     let log = router.stop().await;
     assert!(log[0].contains("client_closed"), "{}", log[0]);
+}
+
+#[tokio::test]
+async fn a_body_of_a_hundred_megabytes_reaches_the_engine_where_it_is_allowed() {
+    let engine = Engine::start(|_, _| ok("{}")).await;
+    let mut config = config();
+    config.limits.body = 128 << 20;
+    let router = TestRouter::with(config, &[&engine], &json!({})).await;
+    let prompt = "x".repeat(100 << 20);
+    let body = format!(r#"{{"model":"m","prompt":"{prompt}"}}"#);
+
+    let answer = router
+        .ask(&crate::client::post("/v1/completions", &body))
+        .await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(engine.seen()[0].json()["prompt"], prompt);
 }

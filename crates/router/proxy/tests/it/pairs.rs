@@ -67,7 +67,8 @@ impl Pairs {
     }
 }
 
-fn view(engine: &Engine, spec: Value) -> View {
+/// A view with one route of model `m` to server `s`, whose pods on the port of `engine` are pairs.
+pub(crate) fn view(engine: &Engine, spec: Value) -> View {
     let mut full = json!({
         "workloadSelector": {"matchLabels": {"app": "m"}, "pdGroup": {
             "groupKey": "group", "prefillLabels": {"role": "prefill"}, "decodeLabels": {"role": "decode"},
@@ -88,7 +89,8 @@ fn view(engine: &Engine, spec: Value) -> View {
     view
 }
 
-fn pod(number: usize, engine: &Engine, role: &str, group: usize) -> PodFacts {
+/// Pod `number`, which has a `role` in a `group`.
+pub(crate) fn pod(number: usize, engine: &Engine, role: &str, group: usize) -> PodFacts {
     let labels = [("app", "m"), ("role", role), ("group", &group.to_string())]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
     PodFacts {

@@ -246,6 +246,83 @@ fn names_are_listed_once_and_sorted() {
     assert!(table.known("").is_none());
 }
 
+fn limit(input: i32) -> Value {
+    json!({"inputTokensPerUnit": input, "unit": "minute"})
+}
+
+/// Name, bucket and limit of everything that is limited.
+fn limits(table: &RouteTable) -> BTreeSet<(String, String, i32)> {
+    let told = table.limited().map(|limited| {
+        let input = limited.limit.input_tokens_per_unit.unwrap();
+        (limited.name.to_string(), limited.bucket.to_string(), input)
+    });
+    told.collect()
+}
+
+fn set<const N: usize>(expected: [(&str, &str, i32); N]) -> BTreeSet<(String, String, i32)> {
+    let owned =
+        |(name, bucket, limit): (&str, &str, i32)| (name.to_owned(), bucket.to_owned(), limit);
+    expected.map(owned).into()
+}
+
+#[test]
+fn the_oldest_route_with_a_limit_decides_for_a_name() {
+    let day = |day: u8| format!("2026-01-0{day}T00:00:00Z");
+    let routes = [
+        dated("a", &day(1), "1", &json!({"modelName": "m", "rules": []})),
+        dated(
+            "b",
+            &day(3),
+            "1",
+            &json!({"modelName": "m", "rateLimit": limit(3), "rules": []}),
+        ),
+        dated(
+            "c",
+            &day(2),
+            "1",
+            &json!({"modelName": "m", "rateLimit": limit(2), "rules": []}),
+        ),
+        dated(
+            "d",
+            &day(1),
+            "1",
+            &json!({"modelName": "free", "rules": []}),
+        ),
+    ];
+
+    assert_eq!(limits(&RouteTable::build(&routes)), set([("m", "m", 2)]));
+    let without = RouteTable::build(routes.iter().filter(|route| &**route.key() != "ns/c"));
+    assert_eq!(limits(&without), set([("m", "m", 3)]));
+}
+
+#[test]
+fn adapters_share_the_limit_of_their_base() {
+    let routes = [
+        route(
+            "a",
+            &json!({"modelName": "m", "loraAdapters": ["x", "n"], "rateLimit": limit(1), "rules": []}),
+        ),
+        route(
+            "b",
+            &json!({"modelName": "m", "loraAdapters": ["y"], "rateLimit": limit(2), "rules": []}),
+        ),
+        route(
+            "c",
+            &json!({"loraAdapters": ["z"], "rateLimit": limit(3), "rules": []}),
+        ),
+        route("d", &json!({"modelName": "n", "rules": []})),
+        route(
+            "e",
+            &json!({"modelName": "m", "loraAdapters": ["free"], "rules": []}),
+        ),
+    ];
+
+    assert_eq!(
+        limits(&RouteTable::build(&routes)),
+        set([("m", "m", 1), ("x", "m", 1), ("y", "m", 1), ("z", "z", 3)])
+    );
+}
+
 proptest! {
     #[test]
     fn draws_follow_the_weights(weights in proptest::collection::vec(0_i32..=100, 1..6), seed: u64) {
