@@ -21,7 +21,7 @@ fn engine(gpu: GpuProfile, model: ModelProfile) -> Engine {
         tensor_parallel: 1,
         pipeline_parallel: 1,
     };
-    let blocks = u32::try_from(model.cache_blocks(0.92, 16)).unwrap_or(u32::MAX);
+    let blocks = u32::try_from(model.cache_blocks(0.92, 16, 2048)).unwrap_or(u32::MAX);
     Engine::new(BatchConfig {
         model,
         cache: CacheConfig {

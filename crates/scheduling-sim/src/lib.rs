@@ -13,7 +13,7 @@
 //!
 //! # Where to go next
 //!
-//! `fleet` for how engines and scheduler are joined.
+//! [`setting`] for what is assumed of engines and routers and why, `run` for how they are joined.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -21,14 +21,20 @@
     reason = "a model: counts of tokens and requests fit in 32 bits"
 )]
 
+mod figures;
 mod fleet;
 pub mod policy;
+mod queue;
 pub mod report;
+mod router;
 pub mod run;
+pub mod setting;
 pub mod split;
 mod tokens;
 pub mod trace;
 pub mod workload;
+
+pub use tokens::words;
 
 #[cfg(test)]
 mod tests;

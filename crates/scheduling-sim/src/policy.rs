@@ -14,6 +14,14 @@ pub struct Policy {
     pub config: SchedulerConfig,
 }
 
+impl Policy {
+    /// Whether it goes by what engines have cached.
+    pub fn reads_caches(&self) -> bool {
+        let readers = [ScorerName::KvcacheAware, ScorerName::Adaptive];
+        readers.iter().any(|name| self.config.scores_by(*name))
+    }
+}
+
 const ALL: [&[ScorerName]; 7] = [
     &[ScorerName::LeastRequest, ScorerName::KvcacheAware],
     &[ScorerName::LeastRequest, ScorerName::PrefixCache],

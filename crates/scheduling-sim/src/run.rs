@@ -1,105 +1,44 @@
 //! One policy under one workload.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use kthena_engine_sim::batch::{After, BatchConfig, FinishReason, Finished, NewRequest, Prefill};
-use kthena_engine_sim::kv_cache::CacheConfig;
-use kthena_engine_sim::model::{GpuProfile, ModelProfile, StepModel};
-use kthena_kv_events::index::CacheIndex;
-use kthena_router_plugins::Scheduling;
-use kthena_router_plugins::config::ScorerName;
-use kthena_router_scheduler::{
-    Dispatch, InFlight, KvIndex, ModelSet, Notes, Outcome, RequestFacts,
-};
-use serde::Serialize;
+use kthena_engine_sim::batch::{After, FinishReason, Finished, NewRequest, Prefill};
+use kthena_router_filters::queue::Permit;
+use kthena_router_scheduler::{ModelSet, Outcome, Role};
 
-use crate::fleet::{ById, Next, Node, nodes};
+pub use crate::figures::{Figures, Row};
+use crate::fleet::{ById, Next, Node};
 use crate::policy::Policy;
-use crate::tokens::{AsText, append, stream};
+use crate::queue::{Line, Turned};
+use crate::router::{Ask, Router, Sent};
+use crate::setting::{EventsAt, FleetConfig};
+use crate::tokens::{append, stream};
 use crate::workload::{Session, Workload};
 
-/// How often the router measures its engines.
-const SCRAPE: Duration = Duration::from_secs(1);
-/// Adapters that an engine has active at a time.
-const ADAPTER_SLOTS: u32 = 8;
-
-/// The engines.
+/// How long a user's requests waited in the router's queue.
 #[derive(Debug, Clone, PartialEq)]
-pub struct FleetConfig {
-    /// How many.
-    pub engines: u32,
-    /// The card of each.
-    pub gpu: GpuProfile,
-    /// What they serve.
-    pub model: ModelProfile,
-    /// Tokens of a cache block.
-    pub block_size: u32,
-    /// Share of the card's memory that an engine uses.
-    pub memory_utilization: f64,
+pub struct UserWaits {
+    /// The user, by number; 0 is the greedy one.
+    pub user: u32,
+    /// Requests that were let in.
+    pub requests: u32,
+    /// Mean, seconds.
+    pub mean: f64,
+    /// Longest, seconds.
+    pub longest: f64,
 }
 
-impl FleetConfig {
-    /// The fleet of the published benchmark: three cards of 48 GB with a model of 7 billion
-    /// parameters each, blocks of 128 tokens. Nothing if the names are unknown.
-    pub fn published(gpu: &str, model: &str) -> Option<Self> {
-        Some(Self {
-            engines: 3,
-            gpu: GpuProfile::by_name(gpu)?,
-            model: ModelProfile::by_name(model),
-            block_size: 128,
-            memory_utilization: 0.9,
-        })
-    }
-
-    /// What one engine runs with; vLLM's defaults for such a card.
-    pub fn engine(&self, record_events: bool) -> BatchConfig {
-        let model = StepModel {
-            gpu: self.gpu,
-            model: self.model,
-            tensor_parallel: 1,
-            pipeline_parallel: 1,
-        };
-        let blocks = model.cache_blocks(self.memory_utilization, self.block_size);
-        BatchConfig {
-            model,
-            cache: CacheConfig {
-                blocks: blocks as u32,
-                block_size: self.block_size,
-                prefix_caching: true,
-                record_events,
-            },
-            max_sequences: 256,
-            max_batched_tokens: 2048,
-            max_model_len: 32_768,
-            adapter_slots: ADAPTER_SLOTS,
-            adapter_load: Duration::from_millis(150),
-        }
-    }
-}
-
-/// What a run came to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
-    /// The workload's name.
-    pub workload: String,
-    /// The policy's name.
-    pub policy: String,
-    /// What chance was seeded with.
-    pub seed: u64,
-    /// Requests answered, by the time from the first request to the last answer.
-    pub requests_per_second: f64,
-    /// Mean time to the first token.
-    pub ttft_seconds_mean: f64,
-    /// Mean time to the last token.
-    pub latency_seconds_mean: f64,
-    /// Share of requests that were answered, 0 to 1.
-    pub success_rate: f64,
-    /// Share of all prompt tokens that came from a cache, 0 to 1.
-    pub cache_hit_ratio: f64,
+/// All that is known of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Its figures.
+    pub row: Row,
+    /// Waits by user; empty without a queue.
+    pub waits: Vec<UserWaits>,
 }
 
 /// Runs `workload` on a fresh fleet. `progress` hears of the share of requests that are done.
@@ -109,7 +48,7 @@ pub fn run(
     workload: &Workload,
     seed: u64,
     progress: &mut dyn FnMut(f64),
-) -> Row {
+) -> Report {
     let mut simulation = Simulation::new(fleet, policy, workload, seed);
     simulation.start();
     let total = workload.requests().max(1);
@@ -117,7 +56,7 @@ pub fn run(
     while let Some(Reverse((now, _, event))) = simulation.events.pop() {
         simulation.now = now;
         simulation.happen(event);
-        let done = simulation.sums.answered + simulation.sums.failed;
+        let done = simulation.sums.ended();
         if done > shown + total / 50 {
             shown = done;
             progress(done as f64 / total as f64);
@@ -126,7 +65,10 @@ pub fn run(
             break;
         }
     }
-    simulation.row(policy, seed)
+    Report {
+        row: simulation.sums.row(&workload.name, &policy.name, seed),
+        waits: simulation.waits.into_values().collect(),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,6 +77,8 @@ enum Event {
     Ready(u32),
     /// A session's next turn.
     Turn(u32),
+    /// The queue in front has to be looked at.
+    QueueDue,
     Scrape,
 }
 
@@ -148,29 +92,24 @@ struct Talk {
 /// A request on its way.
 struct Flight {
     session: u32,
-    sent: Duration,
-    dispatch: Dispatch,
-    _counted: InFlight,
-}
-
-#[derive(Debug, Default)]
-struct Sums {
-    answered: usize,
-    failed: usize,
-    first_token: f64,
-    latency: f64,
-    prompt_tokens: u64,
-    cached_tokens: u64,
-    last_answer: Duration,
+    begun: Duration,
+    first: Option<Duration>,
+    router: usize,
+    engine: u32,
+    sent: Sent,
+    permit: Option<Permit>,
+    /// Tokens of its prompt, the first of its session.
+    prompt: usize,
 }
 
 struct Simulation<'a> {
     workload: &'a Workload,
-    scheduling: Scheduling,
+    fleet: &'a FleetConfig,
+    routers: Vec<Router>,
+    line: Option<Line>,
+    queue_due: Option<Duration>,
+    waits: BTreeMap<u32, UserWaits>,
     nodes: Vec<Node>,
-    index: Arc<CacheIndex>,
-    /// Whether the router has tokens and index.
-    knows_blocks: bool,
     rng: Rng,
     seed: u64,
     now: Duration,
@@ -182,23 +121,26 @@ struct Simulation<'a> {
     next_session: usize,
     open: usize,
     next_request: u64,
-    sums: Sums,
+    sums: Figures,
 }
 
 impl<'a> Simulation<'a> {
-    fn new(fleet: &FleetConfig, policy: &Policy, workload: &'a Workload, seed: u64) -> Self {
-        let knows_blocks = policy.config.scores_by(ScorerName::KvcacheAware)
-            || policy.config.scores_by(ScorerName::Adaptive);
+    fn new(fleet: &'a FleetConfig, policy: &Policy, workload: &'a Workload, seed: u64) -> Self {
         let names = (0..workload.adapters).map(adapter_name);
         let models = ModelSet::new(names.chain(["model".to_owned()]));
-        let config = fleet.engine(knows_blocks);
-        let (nodes, index) = nodes(fleet.engines, &config, &models, seed);
+        let mut policy = policy.clone();
+        policy.config.filters.clone_from(&workload.filters);
+        let config = fleet.engine(policy.reads_caches());
+        let routers = 0..u64::from(fleet.routers.max(1));
+        let router = |number| Router::new(fleet, &policy, &models, seed ^ (number << 32));
         Self {
             workload,
-            scheduling: Scheduling::new(policy.config.clone(), seed),
-            nodes,
-            index,
-            knows_blocks,
+            fleet,
+            routers: routers.map(router).collect(),
+            line: workload.queue.clone().map(Line::new),
+            queue_due: None,
+            waits: BTreeMap::new(),
+            nodes: (0..fleet.engines).map(|_| Node::new(&config)).collect(),
             rng: Rng::with_seed(seed),
             seed,
             now: Duration::ZERO,
@@ -209,7 +151,7 @@ impl<'a> Simulation<'a> {
             next_session: 0,
             open: 0,
             next_request: 0,
-            sums: Sums::default(),
+            sums: Figures::default(),
         }
     }
 
@@ -254,31 +196,112 @@ impl<'a> Simulation<'a> {
     fn happen(&mut self, event: Event) {
         match event {
             Event::StepEnds(node) => {
+                self.tell(node);
                 self.end_step(node);
                 self.begin(node);
             }
             Event::Ready(node) => self.begin(node),
-            Event::Turn(session) => self.send(session),
-            Event::Scrape => {
-                for node in &mut self.nodes {
-                    node.measure(self.now);
-                }
-                self.scheduling.profile.sweep();
-                self.at(self.now + SCRAPE, Event::Scrape);
+            Event::Turn(session) => self.arrive(session),
+            Event::QueueDue => self.let_in(),
+            Event::Scrape => self.scrape(),
+        }
+    }
+
+    fn scrape(&mut self) {
+        for (number, node) in self.nodes.iter_mut().enumerate() {
+            let sample = node.measure(self.now);
+            for router in &mut self.routers {
+                router.measured(number as u32, sample);
             }
         }
+        for router in &self.routers {
+            router.sweep();
+        }
+        self.at(self.now + self.fleet.scrape, Event::Scrape);
     }
 
     fn begin(&mut self, node: u32) {
         match self.nodes[node as usize].begin(self.now) {
-            Next::StepEnds(end) => self.at(end, Event::StepEnds(node)),
+            Next::StepEnds(end) => {
+                if self.fleet.events_at == EventsAt::StepBegins {
+                    self.tell(node);
+                }
+                self.at(end, Event::StepEnds(node));
+            }
             Next::Ready(time) => self.at(time, Event::Ready(node)),
             Next::Nothing => {}
         }
     }
 
+    /// Routers hear what a step changes in an engine's cache.
+    fn tell(&mut self, node: u32) {
+        let changes = self.nodes[node as usize].changes();
+        if !changes.is_empty() {
+            for router in &mut self.routers {
+                router.told(node, &changes);
+            }
+        }
+    }
+
+    /// A session's next turn is here.
+    fn arrive(&mut self, number: u32) {
+        let Some(line) = &mut self.line else {
+            return self.send(number, None);
+        };
+        let session = &self.workload.sessions[number as usize];
+        let Some(talk) = self.talks.get(&u64::from(number)) else {
+            return;
+        };
+        let tokens = talk.tokens.len() as u32 + session.turns[talk.turn].own;
+        if line.enter(number, session.user, tokens, self.now) {
+            self.let_in();
+        } else {
+            self.sums.failed();
+            self.close_session(number);
+        }
+    }
+
+    /// Those whose turn it is leave the queue.
+    fn let_in(&mut self) {
+        let Some(line) = &mut self.line else { return };
+        let (turned, due) = line.turned(self.now);
+        if due != self.queue_due
+            && let Some(due) = due
+        {
+            self.at(due, Event::QueueDue);
+        }
+        self.queue_due = due;
+        for Turned {
+            session,
+            waited,
+            permit,
+        } in turned
+        {
+            if permit.is_none() {
+                self.sums.failed();
+                self.close_session(session);
+                continue;
+            }
+            let user = self.workload.sessions[session as usize].user;
+            self.note_wait(user, waited.as_secs_f64());
+            self.send(session, permit);
+        }
+    }
+
+    fn note_wait(&mut self, user: u32, seconds: f64) {
+        let waits = self.waits.entry(user).or_insert(UserWaits {
+            user,
+            requests: 0,
+            mean: 0.0,
+            longest: 0.0,
+        });
+        waits.requests += 1;
+        waits.mean += (seconds - waits.mean) / f64::from(waits.requests);
+        waits.longest = waits.longest.max(seconds);
+    }
+
     /// Sends a session's next turn.
-    fn send(&mut self, number: u32) {
+    fn send(&mut self, number: u32, permit: Option<Permit>) {
         let session = &self.workload.sessions[number as usize];
         let Some(talk) = self.talks.get_mut(&u64::from(number)) else {
             return;
@@ -290,8 +313,8 @@ impl<'a> Simulation<'a> {
         self.next_request += 1;
         let id = self.next_request;
         let adapter = session.adapter.map(adapter_name);
-        let Some(node) = self.place(id, number, &prompt, adapter.as_deref()) else {
-            self.sums.failed += 1;
+        let Some(engine) = self.place(id, number, &prompt, adapter.as_deref()) else {
+            self.sums.failed();
             return self.close_session(number);
         };
         let mut output = Vec::new();
@@ -306,17 +329,20 @@ impl<'a> Simulation<'a> {
             after: After::Free,
             arrived: self.now,
         };
-        if self.nodes[node as usize].engine.submit(new).is_err() {
+        if self.nodes[engine as usize].engine.submit(new).is_err() {
             if let Some(flight) = self.flights.remove(&id) {
-                flight.dispatch.fail();
+                flight.sent.fail();
             }
-            self.sums.failed += 1;
+            self.sums.failed();
             return self.close_session(number);
         }
-        self.begin(node);
+        if let Some(flight) = self.flights.get_mut(&id) {
+            flight.permit = permit;
+        }
+        self.begin(engine);
     }
 
-    /// Asks the scheduler for an engine and counts the request there.
+    /// Asks a router for an engine and counts the request there.
     fn place(
         &mut self,
         id: u64,
@@ -324,33 +350,28 @@ impl<'a> Simulation<'a> {
         prompt: &[u32],
         adapter: Option<&str>,
     ) -> Option<u32> {
-        let notes = Notes::default();
-        let text = AsText(prompt);
-        let name = session.to_string();
-        let request = RequestFacts {
-            served_model: adapter.unwrap_or("model"),
-            adapter: adapter.is_some(),
-            prompt: &text,
-            prompt_tokens: prompt.len() as u64,
-            tokens: self.knows_blocks.then_some(prompt),
-            kv: self.knows_blocks.then_some(&*self.index as &dyn KvIndex),
-            session: Some(&name),
+        let ask = Ask {
+            prompt,
+            adapter,
+            session,
+            role: Role::Whole,
             now: self.now,
-            ..RequestFacts::new(adapter.unwrap_or("model"), &notes)
         };
-        let profile = &self.scheduling.profile;
-        let candidates = self.nodes.iter().map(|node| &node.candidate);
-        let placement = profile.place(&request, candidates, &mut self.rng).ok()?;
-        let position = placement.first()?.position;
-        let endpoint = &self.nodes[position as usize].candidate.endpoint;
+        let router = id as usize % self.routers.len();
+        let engines = 0..self.nodes.len() as u32;
+        let engine = self.routers[router].place(&ask, engines, &mut self.rng)?;
         let flight = Flight {
             session,
-            sent: self.now,
-            dispatch: profile.dispatch(&request, endpoint),
-            _counted: endpoint.begin(),
+            begun: self.now,
+            first: None,
+            router,
+            engine,
+            sent: self.routers[router].sent(&ask, engine),
+            permit: None,
+            prompt: prompt.len(),
         };
         self.flights.insert(id, flight);
-        Some(position)
+        Some(engine)
     }
 
     fn end_step(&mut self, node: u32) {
@@ -360,8 +381,8 @@ impl<'a> Simulation<'a> {
         for new in outcome.emitted {
             if let Some(flight) = self.flights.get_mut(&new.id) {
                 if new.first {
-                    flight.dispatch.first_token(self.now);
-                    self.sums.first_token += self.now.saturating_sub(flight.sent).as_secs_f64();
+                    flight.sent.first_token(self.now);
+                    flight.first = Some(self.now);
                 }
                 if let Some(talk) = self.talks.get_mut(&u64::from(flight.session)) {
                     talk.tokens.push(new.token);
@@ -377,26 +398,48 @@ impl<'a> Simulation<'a> {
         let Some(flight) = self.flights.remove(&done.id) else {
             return;
         };
-        self.sums.answered += 1;
-        self.sums.latency += self.now.saturating_sub(flight.sent).as_secs_f64();
-        self.sums.prompt_tokens += u64::from(done.prompt_tokens);
-        self.sums.cached_tokens += u64::from(done.cached_tokens);
-        self.sums.last_answer = self.now;
-        flight.dispatch.complete(Outcome {
-            at: self.now,
-            prompt_tokens: Some(done.prompt_tokens.into()),
-            cached_tokens: Some(done.cached_tokens.into()),
-            output_tokens: Some(done.output_tokens.into()),
-        });
+        let first = flight.first.unwrap_or(self.now);
+        let [first, latency] = [first, self.now].map(|at| at.saturating_sub(flight.begun));
+        self.sums.answered(self.now, first, latency);
+        self.sums
+            .prompt(done.prompt_tokens.into(), done.cached_tokens.into());
         let session: &Session = &self.workload.sessions[flight.session as usize];
         let Some(talk) = self.talks.get_mut(&u64::from(flight.session)) else {
             return;
         };
+        let adapter = session.adapter.map(adapter_name);
+        let ask = Ask {
+            prompt: &talk.tokens[..flight.prompt],
+            adapter: adapter.as_deref(),
+            session: flight.session,
+            role: Role::Whole,
+            now: self.now,
+        };
+        let outcome = Outcome {
+            at: self.now,
+            prompt_tokens: Some(done.prompt_tokens.into()),
+            cached_tokens: Some(done.cached_tokens.into()),
+            output_tokens: Some(done.output_tokens.into()),
+        };
+        let router = &self.routers[flight.router];
+        router.answered(flight.sent, &ask, flight.engine, outcome);
         talk.turn += 1;
+        if let Some(line) = &self.line {
+            line.consumed(
+                session.user,
+                done.prompt_tokens,
+                done.output_tokens,
+                self.now,
+            );
+        }
+        if let Some(permit) = flight.permit {
+            permit.complete();
+        }
         match session.turns.get(talk.turn) {
             Some(turn) => self.at(self.now + turn.pause, Event::Turn(flight.session)),
             None => self.close_session(flight.session),
         }
+        self.let_in();
     }
 
     fn close_session(&mut self, number: u32) {
@@ -406,25 +449,16 @@ impl<'a> Simulation<'a> {
             self.open_session();
         }
     }
-
-    fn row(&self, policy: &Policy, seed: u64) -> Row {
-        let sums = &self.sums;
-        let answered = sums.answered.max(1) as f64;
-        let asked = (sums.answered + sums.failed).max(1) as f64;
-        let seconds = sums.last_answer.as_secs_f64().max(f64::MIN_POSITIVE);
-        Row {
-            workload: self.workload.name.clone(),
-            policy: policy.name.clone(),
-            seed,
-            requests_per_second: sums.answered as f64 / seconds,
-            ttft_seconds_mean: sums.first_token / answered,
-            latency_seconds_mean: sums.latency / answered,
-            success_rate: sums.answered as f64 / asked,
-            cache_hit_ratio: sums.cached_tokens as f64 / (sums.prompt_tokens.max(1)) as f64,
-        }
-    }
 }
 
-fn adapter_name(number: u32) -> String {
+/// The name of an adapter.
+pub fn adapter_name(number: u32) -> String {
     format!("adapter-{number}")
+}
+
+/// The name of the model or adapter that a session asks for.
+pub fn session_name(session: &Session) -> String {
+    session
+        .adapter
+        .map_or_else(|| "model".to_owned(), adapter_name)
 }

@@ -5,17 +5,18 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 use std::time::Duration;
 
 use fastrand::Rng;
-use kthena_engine_sim::batch::{After, FinishReason, NewRequest, Prefill, StepOutcome};
-use kthena_router_plugins::Scheduling;
-use kthena_router_scheduler::{InFlight, ModelSet, Notes, RequestFacts, Role};
+use kthena_engine_sim::batch::{After, FinishReason, Finished, NewRequest, Prefill, StepOutcome};
+use kthena_router_scheduler::{ModelSet, Outcome as Answered, Role};
 
-use crate::fleet::{ById, Next, Node, nodes};
+use crate::fleet::{ById, Next, Node};
 use crate::policy::Policy;
-use crate::run::FleetConfig;
-use crate::tokens::{AsText, append, stream};
+use crate::router::{Ask, Router, Sent};
+use crate::setting::FleetConfig;
+use crate::tokens::{append, stream};
 
 /// How the cards are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,18 +92,18 @@ enum Event {
 }
 
 struct Flight {
-    sent: Duration,
+    begun: Duration,
     last_token: Option<Duration>,
-    /// The decode engine that was chosen with the prefill engine, and what counts there.
-    decode: Option<u32>,
-    counted: Vec<InFlight>,
+    /// What the router keeps for each engine that has a part in it; the one that works now is the last.
+    sent: Vec<(u32, Role, Sent)>,
     prompt: Vec<u32>,
 }
 
 struct Simulation {
-    policy: Scheduling,
+    router: Router,
     nodes: Vec<Node>,
     prefill: u32,
+    scrape: Duration,
     load: LongPrompts,
     bandwidth: f64,
     rng: Rng,
@@ -128,15 +129,17 @@ impl Simulation {
         seed: u64,
     ) -> Self {
         let models = ModelSet::new(["model"]);
-        let (nodes, _) = nodes(fleet.engines, &fleet.engine(false), &models, seed);
+        let engine = fleet.engine(false);
+        let nodes: Vec<Node> = (0..fleet.engines).map(|_| Node::new(&engine)).collect();
         let mut simulation = Self {
-            policy: Scheduling::new(policy.config.clone(), seed),
+            router: Router::new(fleet, policy, &models, seed),
             links: vec![Duration::ZERO; nodes.len()],
             nodes,
             prefill: match layout {
                 Layout::Whole => 0,
                 Layout::Apart { prefill } => prefill,
             },
+            scrape: fleet.scrape,
             load,
             bandwidth,
             rng: Rng::with_seed(seed),
@@ -179,10 +182,11 @@ impl Simulation {
                 self.begin(node);
             }
             Event::Scrape => {
-                for node in &mut self.nodes {
-                    node.measure(self.now);
+                for (number, node) in self.nodes.iter_mut().enumerate() {
+                    let sample = node.measure(self.now);
+                    self.router.measured(number as u32, sample);
                 }
-                self.at(self.now + Duration::from_secs(1), Event::Scrape);
+                self.at(self.now + self.scrape, Event::Scrape);
             }
         }
     }
@@ -195,33 +199,12 @@ impl Simulation {
         }
     }
 
-    /// The best of `among` for a request, counted there.
-    fn place(
-        &mut self,
-        prompt: &[u32],
-        role: Role,
-        among: std::ops::Range<u32>,
-    ) -> (u32, InFlight) {
-        let notes = Notes::default();
-        let text = AsText(prompt);
-        let request = RequestFacts {
-            prompt: &text,
-            prompt_tokens: prompt.len() as u64,
-            role,
-            now: self.now,
-            ..RequestFacts::new("model", &notes)
-        };
-        let range = among.start as usize..among.end as usize;
-        let candidates = self.nodes[range].iter().map(|node| &node.candidate);
-        let placement = self
-            .policy
-            .profile
-            .place(&request, candidates, &mut self.rng);
-        let best = placement
-            .ok()
-            .and_then(|placement| Some(placement.first()?.position));
-        let node = among.start + best.unwrap_or_default();
-        (node, self.nodes[node as usize].candidate.endpoint.begin())
+    /// The best of `among` for a request, noted there.
+    fn place(&mut self, prompt: &[u32], role: Role, among: Range<u32>) -> (u32, Role, Sent) {
+        let ask = ask(prompt, role, self.now);
+        let best = self.router.place(&ask, among.clone(), &mut self.rng);
+        let engine = best.unwrap_or(among.start);
+        (engine, role, self.router.sent(&ask, engine))
     }
 
     fn arrive(&mut self, id: u64) {
@@ -229,25 +212,22 @@ impl Simulation {
         append(&mut prompt, stream(3, self.seed, id), self.load.prompt);
         let engines = self.nodes.len() as u32;
         let mut flight = Flight {
-            sent: self.now,
+            begun: self.now,
             last_token: None,
-            decode: None,
-            counted: Vec::new(),
-            prompt: Vec::new(),
+            sent: Vec::new(),
+            prompt: prompt.clone(),
         };
-        let (node, tokens, after) = if self.prefill == 0 {
-            let (node, counted) = self.place(&prompt, Role::Whole, 0..engines);
-            flight.counted.push(counted);
-            (node, self.load.output, After::Free)
+        let (tokens, after) = if self.prefill == 0 {
+            let whole = self.place(&prompt, Role::Whole, 0..engines);
+            flight.sent.push(whole);
+            (self.load.output, After::Free)
         } else {
-            let (decode, at_decode) = self.place(&prompt, Role::Decode, self.prefill..engines);
-            let (node, counted) = self.place(&prompt, Role::Prefill, 0..self.prefill);
-            flight.decode = Some(decode);
-            // The first to be given back is the prefill engine's.
-            flight.counted.extend([at_decode, counted]);
-            flight.prompt.clone_from(&prompt);
-            (node, 1, After::Keep)
+            let decode = self.place(&prompt, Role::Decode, self.prefill..engines);
+            let prefill = self.place(&prompt, Role::Prefill, 0..self.prefill);
+            flight.sent.extend([decode, prefill]);
+            (1, After::Keep)
         };
+        let node = flight.sent.last().map_or(0, |(engine, ..)| *engine);
         self.flights.insert(id, flight);
         self.submit(node, id, prompt, tokens, after, Prefill::Local);
     }
@@ -280,20 +260,29 @@ impl Simulation {
 
     fn pass_on(&mut self, node: u32, outcome: &StepOutcome) {
         let prefills = node < self.prefill;
-        for new in outcome.emitted.iter().filter(|_| !prefills) {
+        for new in &outcome.emitted {
             let Some(flight) = self.flights.get_mut(&new.id) else {
                 continue;
             };
+            if new.first
+                && let Some((.., sent)) = flight.sent.last_mut()
+            {
+                sent.first_token(self.now);
+            }
+            if prefills {
+                continue;
+            }
             match flight.last_token.replace(self.now) {
                 Some(before) => self
                     .gaps
                     .push(self.now.saturating_sub(before).as_secs_f64()),
                 None => self
                     .first
-                    .push(self.now.saturating_sub(flight.sent).as_secs_f64()),
+                    .push(self.now.saturating_sub(flight.begun).as_secs_f64()),
             }
         }
         for done in &outcome.finished {
+            self.note_end(done);
             if prefills {
                 self.hand_over(node, done.id);
             } else if self.flights.remove(&done.id).is_some() {
@@ -302,14 +291,34 @@ impl Simulation {
         }
     }
 
+    /// The engine that worked last has done its part.
+    fn note_end(&mut self, done: &Finished) {
+        let Some(flight) = self.flights.get_mut(&done.id) else {
+            return;
+        };
+        let Some((engine, role, sent)) = flight.sent.pop() else {
+            return;
+        };
+        let outcome = Answered {
+            at: self.now,
+            prompt_tokens: Some(done.prompt_tokens.into()),
+            cached_tokens: Some(done.cached_tokens.into()),
+            output_tokens: Some(done.output_tokens.into()),
+        };
+        let ask = ask(&flight.prompt, role, self.now);
+        self.router.answered(sent, &ask, engine, outcome);
+    }
+
     /// The prompt is computed: its blocks go to the decode engine, which then answers.
     fn hand_over(&mut self, from: u32, id: u64) {
         let Some(flight) = self.flights.get_mut(&id) else {
             return;
         };
-        let Some(to) = flight.decode else { return };
-        flight.counted.pop();
-        let prompt = std::mem::take(&mut flight.prompt);
+        let Some((to, ..)) = flight.sent.last() else {
+            return;
+        };
+        let to = *to;
+        let prompt = flight.prompt.clone();
         let node = &self.nodes[to as usize].engine;
         let missing = (prompt.len() as u64).saturating_sub(node.cached_tokens(&prompt, None));
         let length = node.config().model.transfer(missing, self.bandwidth);
@@ -338,6 +347,16 @@ impl Simulation {
             first_p99: high(&self.first),
             answered: self.answered,
         }
+    }
+}
+
+fn ask(prompt: &[u32], role: Role, now: Duration) -> Ask<'_> {
+    Ask {
+        prompt,
+        adapter: None,
+        session: 0,
+        role,
+        now,
     }
 }
 

@@ -16,6 +16,13 @@ pub(crate) fn append(tokens: &mut Vec<u32>, stream: u64, count: u32) {
     tokens.extend((0..count).map(token));
 }
 
+/// The first `count` tokens of a text that has such a name.
+pub fn words(name: (u64, u64, u64), count: u32) -> Vec<u64> {
+    let mut tokens = Vec::new();
+    append(&mut tokens, stream(name.0, name.1, name.2), count);
+    tokens.into_iter().map(u64::from).collect()
+}
+
 /// The name of a text: of what kind it is, whose, and which.
 pub(crate) fn stream(kind: u64, owner: u64, number: u64) -> u64 {
     mix(mix(mix(kind) ^ owner) ^ number)

@@ -9,13 +9,11 @@ use serde::Deserialize;
 
 use crate::workload::{Session, Turn, Workload};
 
-/// A line of the log, as far as it matters.
+/// A line of the log in its JSON form, as far as it matters.
 #[derive(Debug, Deserialize)]
 struct Line {
-    timestamp: Option<String>,
-    #[serde(alias = "prompt_tokens")]
+    timestamp: String,
     input_tokens: Option<u32>,
-    #[serde(alias = "completion_tokens")]
     output_tokens: Option<u32>,
 }
 
@@ -23,20 +21,18 @@ struct Line {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TraceError {
     /// No line has a time and counts of tokens.
-    #[error("no line has timestamp, input_tokens and output_tokens")]
+    #[error("no line has a time and the numbers of tokens of prompt and answer")]
     Empty,
 }
 
-/// The requests of a log of JSON lines. `seconds` reads a line's time.
+/// The requests of a log, in either form of its lines. `seconds` reads a line's time.
 ///
 /// Lines that are no requests, or have no counts, are left out.
 pub fn read(text: &str, seconds: impl Fn(&str) -> Option<f64>) -> Result<Workload, TraceError> {
     let request = |line: &str| {
-        let line: Line = serde_json::from_str(line).ok()?;
-        let at = seconds(&line.timestamp?)?;
-        let own = line.input_tokens.filter(|tokens| *tokens > 0)?;
-        let output = line.output_tokens.filter(|tokens| *tokens > 0)?;
-        Some((at, own, output))
+        let (time, own, output) = json(line).or_else(|| plain(line))?;
+        let at = seconds(&time)?;
+        (own > 0 && output > 0).then_some((at, own, output))
     };
     let mut requests: Vec<(f64, u32, u32)> = text.lines().filter_map(request).collect();
     requests.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -47,6 +43,7 @@ pub fn read(text: &str, seconds: impl Fn(&str) -> Option<f64>) -> Result<Workloa
         start: Duration::from_secs_f64((at - begin).max(0.0)),
         shared: None,
         adapter: None,
+        user: 0,
         turns: vec![Turn {
             pause: Duration::ZERO,
             own: *own,
@@ -63,5 +60,23 @@ pub fn read(text: &str, seconds: impl Fn(&str) -> Option<f64>) -> Result<Workloa
         sessions,
         concurrency: None,
         adapters: 0,
+        queue: None,
+        filters: Vec::new(),
     })
+}
+
+fn json(line: &str) -> Option<(String, u32, u32)> {
+    let line: Line = serde_json::from_str(line).ok()?;
+    Some((line.timestamp, line.input_tokens?, line.output_tokens?))
+}
+
+/// `[time] "POST … HTTP/1.1" 200 … tokens=12/34 …`
+fn plain(line: &str) -> Option<(String, u32, u32)> {
+    let (time, rest) = line.strip_prefix('[')?.split_once(']')?;
+    // Values that contain a space are quoted, so the last such word is the field.
+    let counts = rest
+        .rsplit(' ')
+        .find_map(|word| word.strip_prefix("tokens="));
+    let (input, output) = counts?.split_once('/')?;
+    Some((time.to_owned(), input.parse().ok()?, output.parse().ok()?))
 }

@@ -3,9 +3,12 @@
 //! Everything is a session of one or more turns. A turn's prompt is what the session's group shares,
 //! all that was said in the session before, and the turn's own words.
 
-use std::time::Duration;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use kthena_router_filters::settings::{FairnessConfig, Pace, QueueConfig};
+use kthena_router_plugins::config::FilterName;
 
 /// What a session's prompts begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub struct Session {
     pub shared: Option<Shared>,
     /// The adapter it asks for, by number.
     pub adapter: Option<u32>,
+    /// Who asks, by number.
+    pub user: u32,
     /// At least one.
     pub turns: Vec<Turn>,
 }
@@ -53,6 +58,50 @@ pub struct Workload {
     pub concurrency: Option<usize>,
     /// Adapters that sessions use.
     pub adapters: u32,
+    /// The queue in front of the router's scheduler; `None` = requests are placed at once.
+    pub queue: Option<Queueing>,
+    /// Filters of the scheduler. What they leave nothing for is refused.
+    pub filters: Vec<FilterName>,
+}
+
+/// The production queue, and the moment that virtual time begins with for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Queueing {
+    /// Its settings.
+    pub config: QueueConfig,
+    /// Any moment: only differences to it count.
+    pub begun: Instant,
+}
+
+/// How large the published workloads are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale {
+    /// Groups.
+    pub groups: u32,
+    /// Requests of each.
+    pub per_group: u32,
+    /// Requests at a time.
+    pub concurrency: usize,
+    /// Tokens of each answer.
+    pub output: u32,
+}
+
+impl Scale {
+    /// As published.
+    pub const PUBLISHED: Self = Self {
+        groups: 256,
+        per_group: 32,
+        concurrency: 300,
+        output: 256,
+    };
+
+    /// For runs by the wall clock that end within minutes.
+    pub const MINUTES: Self = Self {
+        groups: 16,
+        per_group: 6,
+        concurrency: 24,
+        ..Self::PUBLISHED
+    };
 }
 
 /// Shape of the published benchmark: requests in groups that share a system prompt.
@@ -102,6 +151,7 @@ impl GroupedPrompts {
                         tokens: self.system,
                     }),
                     adapter: None,
+                    user: 0,
                     turns: vec![Turn {
                         pause: Duration::ZERO,
                         own: self.question,
@@ -125,6 +175,8 @@ impl GroupedPrompts {
             sessions,
             concurrency: Some(self.concurrency),
             adapters: 0,
+            queue: None,
+            filters: Vec::new(),
         }
     }
 }
@@ -144,6 +196,7 @@ pub fn chats(seed: u64) -> Workload {
             tokens: 600,
         }),
         adapter: None,
+        user: 0,
         turns: (0..rng.u32(3..12)).map(|_| turn(rng)).collect(),
     };
     Workload {
@@ -153,6 +206,8 @@ pub fn chats(seed: u64) -> Workload {
         sessions: (0..600).map(|_| session(&mut rng)).collect(),
         concurrency: Some(200),
         adapters: 0,
+        queue: None,
+        filters: Vec::new(),
     }
 }
 
@@ -170,6 +225,7 @@ pub fn adapters(seed: u64) -> Workload {
                 tokens: 500,
             }),
             adapter: Some(adapter),
+            user: 0,
             turns: vec![Turn {
                 pause: Duration::ZERO,
                 own: rng.u32(50..500),
@@ -185,19 +241,124 @@ pub fn adapters(seed: u64) -> Workload {
         sessions: (0..4000).map(|_| session(&mut rng)).collect(),
         concurrency: Some(120),
         adapters: ADAPTERS,
+        queue: None,
+        filters: vec![FilterName::LoraAffinity],
+    }
+}
+
+/// Requests of all lengths that come whether or not others are answered; some share one of a few system prompts.
+pub fn mixed(seed: u64) -> Workload {
+    const REQUESTS: u32 = 1500;
+    /// Requests per second: about two thirds of what three engines of the published kind can do.
+    const RATE: f64 = 6.0;
+    let mut rng = Rng::with_seed(seed);
+    let mut time = 0.0;
+    let session = |_| {
+        // Gaps of a Poisson process.
+        time -= (1.0 - rng.f64()).ln() / RATE;
+        // As many between 50 and 100 tokens as between 5,000 and 10,000.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive and far below the limit"
+        )]
+        let mut length = |least: f64, times: f64| (least * times.powf(rng.f64())) as u32;
+        let (own, output) = (length(50.0, 200.0), length(20.0, 30.0));
+        let shared = (rng.f64() < 0.4).then(|| Shared {
+            group: rng.u32(..20),
+            tokens: 1000,
+        });
+        Session {
+            start: Duration::from_secs_f64(time),
+            shared,
+            adapter: None,
+            user: 0,
+            turns: vec![Turn {
+                pause: Duration::ZERO,
+                own,
+                output,
+            }],
+        }
+    };
+    Workload {
+        name: "mixed".to_owned(),
+        about: "1,500 requests of 50 to 10,000 own tokens, 6 a second at random, two in five with one of 20 system \
+                prompts of 1,000 tokens, answers of 20 to 600"
+            .to_owned(),
+        sessions: (0..REQUESTS).map(session).collect(),
+        concurrency: None,
+        adapters: 0,
+        queue: None,
+        filters: Vec::new(),
+    }
+}
+
+/// One user with very many requests at once beside many with few, behind the fair queue. `begun` is any moment.
+pub fn fairness(seed: u64, begun: Instant) -> Workload {
+    const GREEDY: u32 = 600;
+    const SMALL: u32 = 20;
+    /// Requests in the engines at a time, 32 each.
+    const PERMITS: usize = 96;
+    let mut rng = Rng::with_seed(seed);
+    let one = |rng: &mut Rng, user: u32, turns: u32, pause: Duration| Session {
+        start: Duration::ZERO,
+        shared: None,
+        adapter: None,
+        user,
+        turns: (0..turns)
+            .map(|_| Turn {
+                pause: pause.mul_f64(rng.f64()),
+                own: rng.u32(200..800),
+                output: rng.u32(100..200),
+            })
+            .collect(),
+    };
+    let greedy = (0..GREEDY).map(|_| one(&mut rng, 0, 1, Duration::ZERO));
+    let mut sessions: Vec<Session> = greedy.collect();
+    sessions.extend((1..=SMALL).map(|user| one(&mut rng, user, 6, Duration::from_secs(4))));
+    Workload {
+        name: "fairness".to_owned(),
+        about: "One user with 600 requests at once and 20 with one conversation of 6 turns each, behind the fair queue \
+                with 96 requests in the engines at a time and the filter least-request"
+            .to_owned(),
+        sessions,
+        concurrency: None,
+        adapters: 0,
+        queue: Some(Queueing {
+            config: QueueConfig {
+                fairness: Some(FairnessConfig {
+                    pace: Pace::Permits(NonZeroUsize::MIN.saturating_add(PERMITS - 1)),
+                    timeout: Duration::from_hours(1),
+                    ..FairnessConfig::default()
+                }),
+                ..QueueConfig::off()
+            },
+            begun,
+        }),
+        filters: vec![FilterName::LeastRequest],
     }
 }
 
 /// Names that [`by_name`] knows.
-pub const NAMES: [&str; 4] = ["long", "short", "chats", "adapters"];
+pub const NAMES: [&str; 6] = ["long", "short", "chats", "adapters", "mixed", "fairness"];
 
-/// A workload by its name.
-pub fn by_name(name: &str, seed: u64) -> Option<Workload> {
+/// A workload by its name. `scale` is that of the published ones; `begun` is any moment, from which queues count.
+pub fn by_name(name: &str, seed: u64, scale: Scale, begun: Instant) -> Option<Workload> {
+    let grouped = |system| GroupedPrompts {
+        groups: scale.groups,
+        per_group: scale.per_group,
+        concurrency: scale.concurrency,
+        output: scale.output,
+        system,
+        ..LONG
+    };
     match name {
-        "long" => Some(LONG.workload("long", seed)),
-        "short" => Some(SHORT.workload("short", seed)),
+        "long" => Some(grouped(LONG.system).workload("long", seed)),
+        "short" => Some(grouped(SHORT.system).workload("short", seed)),
         "chats" => Some(chats(seed)),
         "adapters" => Some(adapters(seed)),
+        "mixed" => Some(mixed(seed)),
+        "fairness" => Some(fairness(seed, begun)),
         _ => None,
     }
 }

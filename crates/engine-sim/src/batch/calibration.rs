@@ -43,7 +43,7 @@ fn engine(load: &Workload) -> Engine {
     Engine::new(BatchConfig {
         model,
         cache: CacheConfig {
-            blocks: model.cache_blocks(0.9, 16) as u32,
+            blocks: model.cache_blocks(0.9, 16, 2048) as u32,
             block_size: 16,
             prefix_caching: true,
             record_events: false,

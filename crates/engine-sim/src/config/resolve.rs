@@ -311,7 +311,10 @@ fn batch(reader: &mut Reader<'_>, dialect: Dialect, model: &str, utilization: f6
             Dialect::Vllm => 16,
             Dialect::Sglang => 1,
         });
-    let fitting = step_model.cache_blocks(utilization, block_size);
+    let max_batched_tokens = reader
+        .count(Flag::MaxBatchedTokens, "the number of tokens in a batch")
+        .unwrap_or(tokens);
+    let fitting = step_model.cache_blocks(utilization, block_size, max_batched_tokens);
     let blocks = reader.count(Flag::Blocks, "--num-gpu-blocks-override");
     let blocks = blocks.unwrap_or(u32::try_from(fitting).unwrap_or(u32::MAX));
     let room = blocks.saturating_mul(block_size);
@@ -335,9 +338,7 @@ fn batch(reader: &mut Reader<'_>, dialect: Dialect, model: &str, utilization: f6
         max_sequences: reader
             .count(Flag::MaxSequences, "the number of sequences")
             .unwrap_or(sequences),
-        max_batched_tokens: reader
-            .count(Flag::MaxBatchedTokens, "the number of tokens in a batch")
-            .unwrap_or(tokens),
+        max_batched_tokens,
         max_model_len: wanted.unwrap_or(step_model.model.max_context).min(room),
         adapter_slots: reader
             .count(Flag::MaxLoras, "the number of adapter slots")
@@ -381,7 +382,7 @@ fn step_model(reader: &mut Reader<'_>, model: &str, utilization: f64) -> StepMod
         pipeline_parallel: pipeline.unwrap_or(1),
     };
     // A real engine would not start. A simulated one is for trying things out, so it takes more GPUs.
-    while step_model.cache_blocks(utilization, 16) < 64 && step_model.tensor_parallel < 1024 {
+    while step_model.cache_blocks(utilization, 16, 2048) < 64 && step_model.tensor_parallel < 1024 {
         step_model.tensor_parallel *= 2;
     }
     if step_model.tensor_parallel != tensor_parallel {

@@ -205,6 +205,20 @@ impl ModelProfile {
         f64::from(self.layers) * f64::from(self.kv_width) * Precision::Half.bytes()
     }
 
+    /// Bytes one token of a step needs while it passes through a layer: both halves of the gated
+    /// product, their result, and the residual stream with its copies, in 16 bits.
+    ///
+    /// vLLM 0.8.5 prints 4.35 GiB for steps of 32,768 tokens of Qwen2.5-7B, which is 142.5 kB each.
+    pub fn activation_bytes_per_token(&self) -> f64 {
+        let (hidden, attention) = (f64::from(self.hidden), f64::from(self.attention_width));
+        let layers = f64::from(self.layers);
+        let layer = (self.active_params - 2.0 * self.embedding_params) / layers;
+        let projections = hidden * (2.0 * attention + f64::from(self.kv_width));
+        // Three matrices of the feed-forward part make up the rest of a layer.
+        let inner = ((layer - projections) / (3.0 * hidden)).max(0.0);
+        Precision::Half.bytes() * (3.0 * inner + 4.0 * hidden)
+    }
+
     /// Bytes of weights a step over `tokens` tokens reads: everything in a dense model, the experts
     /// that at least one token was routed to in a mixture.
     pub fn bytes_read(&self, tokens: f64) -> f64 {

@@ -15,8 +15,8 @@ const STEP_PER_SEQUENCE: f64 = 15e-6;
 const REDUCE_LATENCY: f64 = 8e-6;
 /// Share of the peak that attention over a prompt reaches.
 const ATTENTION_EFFICIENCY: f64 = 0.45;
-/// Memory an engine keeps for activations, graphs and the driver, bytes.
-const RESERVED_BYTES: f64 = 2.0e9;
+/// Memory an engine keeps for the sampler, graphs and the driver, bytes.
+const RESERVED_BYTES: f64 = 1.7e9;
 
 /// What one step has to work through.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -116,18 +116,22 @@ impl StepModel {
     }
 
     /// Bytes of cache all GPUs together have room for when the engine may use `utilization` of
-    /// their memory; zero when the weights alone do not fit.
-    pub fn cache_bytes(&self, utilization: f64) -> u64 {
+    /// their memory and computes up to `batched` tokens a step; zero when the weights alone do not
+    /// fit. An engine tries its largest step out before it makes the cache, so long steps cost cache.
+    pub fn cache_bytes(&self, utilization: f64, batched: u32) -> u64 {
         let gpus = f64::from(self.tensor_parallel) * f64::from(self.pipeline_parallel);
         let usable = self.gpu.memory_bytes as f64 * utilization - RESERVED_BYTES;
-        let free = usable * gpus - self.model.weight_bytes();
+        let step = self.model.activation_bytes_per_token() * f64::from(batched);
+        // Every stage of a pipeline has a step of its own; within one it is split.
+        let steps = step * f64::from(self.pipeline_parallel);
+        let free = usable * gpus - self.model.weight_bytes() - steps;
         free.max(0.0) as u64
     }
 
-    /// Cache blocks of `block_size` tokens that fit.
-    pub fn cache_blocks(&self, utilization: f64, block_size: u32) -> u64 {
+    /// Cache blocks of `block_size` tokens that fit beside steps of up to `batched` tokens.
+    pub fn cache_blocks(&self, utilization: f64, block_size: u32, batched: u32) -> u64 {
         let block = self.model.kv_bytes_per_token() * f64::from(block_size);
-        (self.cache_bytes(utilization) as f64 / block) as u64
+        (self.cache_bytes(utilization, batched) as f64 / block) as u64
     }
 
     /// Time to move the cached blocks of `tokens` tokens to another engine over a link of

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args as ClapArgs;
 use kthena_scheduling_sim::policy;
-use kthena_scheduling_sim::run::FleetConfig;
+use kthena_scheduling_sim::setting::FleetConfig;
 use kthena_scheduling_sim::split::{Layout, LongPrompts, Outcome, run as simulate};
 
 /// Compare whole engines with prefill and decode apart, on as many simulated engines.
@@ -56,7 +56,7 @@ pub(super) fn run(args: &PrefillDecode) -> Result<ExitCode> {
     let fleet = FleetConfig {
         engines: args.engines,
         block_size: 16,
-        ..fleet
+        ..fleet.with_usual_batches()
     };
     let load = LongPrompts {
         requests: 1000,

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 pub use plot::bars;
 
-use crate::run::Row;
+use crate::run::{Report, Row, UserWaits};
 
 /// The rows as JSON.
 pub fn json(rows: &[Row]) -> Result<String, serde_json::Error> {
@@ -125,4 +125,32 @@ pub fn markdown(rows: &[Row], about: &BTreeMap<String, String>, setting: &str) -
 fn told(spread: Spread) -> String {
     let off = (spread.most - spread.least) / 2.0;
     format!("{:.2} ± {off:.2}", spread.mean)
+}
+
+/// A table of waits in the router's queue, by kind of user; empty if no run had one.
+pub fn waits(reports: &[Report]) -> String {
+    let mut out = String::new();
+    for Report { row, waits } in reports.iter().filter(|report| !report.waits.is_empty()) {
+        if out.is_empty() {
+            out.push_str(
+                "## Waits in the queue\n\n| Policy | Seed | Users | Requests | Mean wait, s | Longest, s |\n\
+                 |---|---:|---|---:|---:|---:|\n",
+            );
+        }
+        let (greedy, others): (Vec<&UserWaits>, Vec<&UserWaits>) =
+            waits.iter().partition(|waits| waits.user == 0);
+        for (who, users) in [("the greedy one", greedy), ("the others", others)] {
+            let requests: u32 = users.iter().map(|user| user.requests).sum();
+            let total = |user: &&UserWaits| user.mean * f64::from(user.requests);
+            let mean = users.iter().map(total).sum::<f64>() / f64::from(requests.max(1));
+            let longest = users.iter().map(|user| user.longest).fold(0.0, f64::max);
+            // Writing to memory cannot fail.
+            let _ = writeln!(
+                out,
+                "| {} | {} | {who} | {requests} | {mean:.2} | {longest:.2} |",
+                row.policy, row.seed
+            );
+        }
+    }
+    out
 }
