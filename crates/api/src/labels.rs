@@ -27,6 +27,8 @@ pub const IDENTITY: [&str; 7] = [
 
 /// Annotation of a `ControllerRevision`: role counts last seen while it was the update revision, JSON map.
 pub const ROLE_REPLICAS: &str = "modelserving.volcano.sh/role-replicas";
+/// Annotation of a `ControllerRevision`: hashes that another controller gave to its roles, JSON map.
+pub const ROLE_HASHES: &str = "modelserving.volcano.sh/role-hashes";
 /// Annotation of a `ModelServing`: queue of its `PodGroup`s.
 pub const QUEUE_NAME: &str = "scheduling.volcano.sh/queue-name";
 /// Annotation of a pod: what its deletion costs, an integer; pods of lower cost go first.

@@ -15,6 +15,7 @@
 
 pub mod client;
 pub mod events;
+mod head;
 pub mod lease;
 pub mod queue;
 mod store;

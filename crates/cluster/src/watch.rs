@@ -29,7 +29,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::core::{ApiResource, DynamicObject, TypeMeta};
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 pub use known::Named;
 
@@ -77,7 +76,7 @@ impl Scope {
     }
 }
 
-pub(crate) type Decode<K> = Box<dyn Fn(&RawValue) -> Result<K, serde_json::Error> + Send + Sync>;
+pub(crate) type Decode<K> = Box<dyn Fn(&str) -> Result<K, serde_json::Error> + Send + Sync>;
 
 /// Watches a typed kind. `managedFields` are dropped.
 pub fn watch<K>(client: Client, scope: &Scope) -> impl Stream<Item = Change<K>> + Send + use<K>
@@ -91,7 +90,7 @@ where
         + 'static,
 {
     let decode: Decode<K> = Box::new(|raw| {
-        let mut object: K = serde_json::from_str(raw.get())?;
+        let mut object: K = serde_json::from_str(raw)?;
         object.metadata_mut().managed_fields = None;
         Ok(object)
     });
@@ -107,7 +106,7 @@ pub fn watch_partial<K>(
 where
     K: DeserializeOwned + Named + Send + Sync + 'static,
 {
-    let decode: Decode<K> = Box::new(|raw| serde_json::from_str(raw.get()));
+    let decode: Decode<K> = Box::new(|raw| serde_json::from_str(raw));
     follow(Session::new(client, target, scope, decode))
 }
 
@@ -122,7 +121,7 @@ pub fn watch_dynamic(
         kind: resource.kind.clone(),
     };
     let decode: Decode<DynamicObject> = Box::new(move |raw| {
-        let mut object: DynamicObject = serde_json::from_str(raw.get())?;
+        let mut object: DynamicObject = serde_json::from_str(raw)?;
         object.metadata.managed_fields = None;
         // Objects inside a list carry no type line of their own.
         object.types.get_or_insert_with(|| types.clone());

@@ -7,18 +7,20 @@ use http::Method;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use kube::Client;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use crate::head;
 use crate::target::{ObjectKey, Target};
 
-/// Identity and version of an object after a write.
+/// Identity, version and owners of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Stamp {
-    /// Name, also when the server chose it.
+    /// Name.
     pub name: String,
     /// Unique over all time.
     pub uid: String,
-    /// Version that the write made.
+    /// Version.
     pub resource_version: String,
     /// Set on an object that is being deleted.
     pub deletion_timestamp: Option<String>,
@@ -34,6 +36,17 @@ pub struct Owner {
     pub uid: String,
     /// It manages the object.
     pub controller: bool,
+}
+
+/// Identity and version of an object that was just written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Name, also when the server chose it.
+    pub name: String,
+    /// Unique over all time.
+    pub uid: String,
+    /// Version that the write made.
+    pub resource_version: String,
 }
 
 /// What happens to the objects that a deleted object owns.
@@ -124,13 +137,13 @@ pub async fn create(
     target: &Target,
     namespace: Option<&str>,
     object: &impl Serialize,
-) -> Result<Stamp, WriteError> {
+) -> Result<Written, WriteError> {
     let request = http::Request::builder()
         .method(Method::POST)
         .uri(target.collection(namespace))
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(serde_json::to_vec(object)?)?;
-    Ok(client.request::<Answer>(request).await?.metadata)
+    written(client, request).await
 }
 
 /// Applies a JSON merge patch. A `metadata.resourceVersion` in it makes the write conditional.
@@ -140,18 +153,88 @@ pub async fn merge_patch(
     key: &ObjectKey,
     subresource: Option<&str>,
     patch: &impl Serialize,
-) -> Result<Stamp, WriteError> {
+) -> Result<Written, WriteError> {
+    let request = http::Request::builder()
+        .method(Method::PATCH)
+        .uri(url(target, key, subresource))
+        .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
+        .body(serde_json::to_vec(patch)?)?;
+    written(client, request).await
+}
+
+/// Replaces an object, or a part of it. A `metadata.resourceVersion` in the body makes the write conditional.
+pub async fn replace(
+    client: &Client,
+    target: &Target,
+    key: &ObjectKey,
+    subresource: Option<&str>,
+    object: &impl Serialize,
+) -> Result<Written, WriteError> {
+    let request = http::Request::builder()
+        .method(Method::PUT)
+        .uri(url(target, key, subresource))
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(serde_json::to_vec(object)?)?;
+    written(client, request).await
+}
+
+/// Reads an object, applies a JSON merge patch to it and stores it again, for those who may update but not patch.
+/// A conflict means that somebody changed it in between.
+pub async fn update(
+    client: &Client,
+    target: &Target,
+    key: &ObjectKey,
+    patch: &Value,
+) -> Result<Written, WriteError> {
+    let request = http::Request::builder()
+        .uri(target.object(key))
+        .body(Vec::new())?;
+    let mut object = client.request::<Value>(request).await?;
+    merge(&mut object, patch);
+    replace(client, target, key, None, &object).await
+}
+
+/// A JSON merge patch, RFC 7396.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        target.clone_from(patch);
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(target) = target else {
+        return;
+    };
+    for (name, value) in patch {
+        if value.is_null() {
+            target.remove(name);
+        } else {
+            merge(target.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}
+
+async fn written(client: &Client, request: http::Request<Vec<u8>>) -> Result<Written, WriteError> {
+    let answer = client.request_text(request).await?;
+    let head = head::read(&answer).map_err(|fault| {
+        // Something was answered, so something may have been done.
+        WriteError::Unknown(Box::new(kube::Error::SerdeError(fault)))
+    })?;
+    Ok(Written {
+        name: head.name,
+        uid: head.uid,
+        resource_version: head.resource_version,
+    })
+}
+
+fn url(target: &Target, key: &ObjectKey, subresource: Option<&str>) -> String {
     let mut url = target.object(key);
     if let Some(subresource) = subresource {
         url.push('/');
         url.push_str(subresource);
     }
-    let request = http::Request::builder()
-        .method(Method::PATCH)
-        .uri(url)
-        .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
-        .body(serde_json::to_vec(patch)?)?;
-    Ok(client.request::<Answer>(request).await?.metadata)
+    url
 }
 
 /// Deletes the object if it still has that uid. An object that is gone already is `NotFound`.

@@ -9,6 +9,7 @@
 //! `binaries` finds the programs, `files` writes what they read, `family` starts and stops them.
 
 mod binaries;
+mod etcd;
 mod family;
 mod files;
 
@@ -93,6 +94,9 @@ pub enum ControlPlaneError {
 #[derive(Debug)]
 pub struct ControlPlane {
     family: Family,
+    binaries: Binaries,
+    api_server: Vec<String>,
+    etcd: u16,
     kubeconfig: PathBuf,
     url: String,
     token: String,
@@ -141,13 +145,13 @@ impl ControlPlane {
             files::write(&folder, api).map_err(io("write the files of the control plane"))?;
 
         family.spawn(&binaries, Program::Etcd, &etcd_flags(&folder, etcd, peer))?;
-        family.spawn(
-            &binaries,
-            Program::ApiServer,
-            &api_server_flags(&folder, &files, etcd, api),
-        )?;
+        let api_server = api_server_flags(&folder, &files, etcd, api);
+        family.spawn(&binaries, Program::ApiServer, &api_server)?;
         let mut plane = Self {
             family,
+            binaries,
+            api_server,
+            etcd,
             kubeconfig: files.kubeconfig,
             url: files.url,
             token: files.token,
@@ -155,26 +159,41 @@ impl ControlPlane {
         plane.wait_until_ready().await?;
         if parts.contains(&Part::ControllerManager) {
             plane.family.spawn(
-                &binaries,
+                &plane.binaries,
                 Program::ControllerManager,
                 &controller_flags(&folder, &plane.kubeconfig),
             )?;
         }
         if parts.contains(&Part::Scheduler) {
             plane.family.spawn(
-                &binaries,
+                &plane.binaries,
                 Program::Scheduler,
                 &scheduler_flags(&files.scheduler),
             )?;
         }
         if parts.contains(&Part::Kwok) {
             plane.family.spawn(
-                &binaries,
+                &plane.binaries,
                 Program::Kwok,
                 &kwok_flags(&plane.kubeconfig, kwok),
             )?;
         }
         Ok(plane)
+    }
+
+    /// Kills the API server and starts it again at the same address. Meanwhile etcd forgets all history, so that no
+    /// watch can go on where it was: it is told that its version has expired.
+    pub async fn restart_api_server(&mut self) -> Result<(), ControlPlaneError> {
+        self.family.end(Program::ApiServer)?;
+        etcd::forget_history(self.etcd)
+            .await
+            .map_err(|source| ControlPlaneError::Io {
+                action: "compact etcd",
+                source,
+            })?;
+        self.family
+            .spawn(&self.binaries, Program::ApiServer, &self.api_server)?;
+        self.wait_until_ready().await
     }
 
     /// A client with full rights. It belongs to the runtime of the caller, so each test takes its own.

@@ -63,36 +63,68 @@ async fn established(api: &Api<CustomResourceDefinition>, name: &str) -> Option<
 
 /// Volcano's `PodGroup`, reduced to what our controllers read and write.
 pub fn pod_group() -> CustomResourceDefinition {
-    definition(
+    let raw = definition(
         "scheduling.volcano.sh",
         "v1beta1",
         "PodGroup",
         "podgroups",
         &["pg"],
-    )
+    );
+    typed(raw)
 }
 
-/// `LeaderWorkerSet`, reduced to a kind whose fields all pass.
+/// `LeaderWorkerSet`: names, columns, subresources and defaults of its project's definition; other fields all pass.
 pub fn leader_worker_set() -> CustomResourceDefinition {
-    definition(
+    let mut raw = definition(
         "leaderworkerset.x-k8s.io",
         "v1",
         "LeaderWorkerSet",
         "leaderworkersets",
         &["lws"],
-    )
+    );
+    let version = &mut raw["spec"]["versions"][0];
+    version["subresources"]["scale"] = json!({
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.hpaPodSelector",
+    });
+    let count = |name: &str, path: &str| json!({"name": name, "type": "integer", "jsonPath": path});
+    version["additionalPrinterColumns"] = json!([
+        count("Ready", ".status.readyReplicas"),
+        count("Desired", ".spec.replicas"),
+        count("Up-to-date", ".status.updatedReplicas"),
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ]);
+    let integer = json!({"type": "integer", "format": "int32"});
+    let counted = json!({"type": "integer", "format": "int32", "default": 1});
+    let chosen = |default: &str| json!({"type": "string", "default": default});
+    let properties = &mut version["schema"]["openAPIV3Schema"]["properties"];
+    properties["spec"]["required"] = json!(["leaderWorkerTemplate"]);
+    properties["spec"]["properties"] = json!({
+        "replicas": counted,
+        "startupPolicy": chosen("LeaderCreated"),
+        "leaderWorkerTemplate": {
+            "type": "object",
+            "required": ["workerTemplate"],
+            "x-kubernetes-preserve-unknown-fields": true,
+            "properties": {
+                "size": counted,
+                "restartPolicy": chosen("RecreateGroupOnPodRestart"),
+                "workerTemplate": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            },
+        },
+    });
+    properties["status"]["properties"] = json!({
+        "replicas": integer, "readyReplicas": integer, "updatedReplicas": integer,
+        "hpaPodSelector": {"type": "string"},
+    });
+    typed(raw)
 }
 
 /// A namespaced kind with a status subresource and no schema for its fields.
-fn definition(
-    group: &str,
-    version: &str,
-    kind: &str,
-    plural: &str,
-    short: &[&str],
-) -> CustomResourceDefinition {
+fn definition(group: &str, version: &str, kind: &str, plural: &str, short: &[&str]) -> Value {
     let open: Value = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let raw = json!({
+    json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("{plural}.{group}")},
@@ -108,7 +140,10 @@ fn definition(
                 "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}},
             }],
         },
-    });
-    // The value above is a constant but for strings, so it always has the shape of a definition.
+    })
+}
+
+fn typed(raw: Value) -> CustomResourceDefinition {
+    // The value is a constant but for strings, so it always has the shape of a definition.
     serde_json::from_value(raw).unwrap_or_default()
 }

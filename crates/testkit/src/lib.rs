@@ -13,6 +13,7 @@ pub mod binary;
 pub mod control_plane;
 pub mod crds;
 pub mod eventually;
+pub mod ledger;
 pub mod objects;
 pub mod ports;
 pub mod redis;

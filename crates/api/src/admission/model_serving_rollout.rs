@@ -89,6 +89,8 @@ pub(super) fn check_role_max_unavailable(spec: &At<'_>, roles: &[At<'_>], faults
         check_form(&limit, faults);
         let replicas = replicas_of(role);
         match scaled_down(&limit, replicas, faults) {
+            // Nothing can be unavailable of nothing: the default limit must not forbid to scale to zero.
+            _ if replicas == 0 => {}
             Some(0) => faults.push(limit.invalid("maxUnavailable cannot be 0")),
             Some(count) if count > replicas => {
                 let detail = format!("maxUnavailable cannot be greater than replicas ({replicas})");

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
-use super::decode::{Head, HeadMeta};
 use super::{Change, Decode};
+use crate::head::{self, Head};
 use crate::target::ObjectKey;
 
 /// An object that knows its own key.
@@ -61,38 +61,36 @@ impl<K> Known<K> {
     }
 
     /// Notes that the object exists in this form; the answer is its key and version.
-    pub(super) fn stored(
-        &mut self,
-        raw: &RawValue,
-    ) -> Result<(ObjectKey, String), serde_json::Error> {
-        let HeadMeta {
+    ///
+    /// What is no JSON is an error and changes nothing; JSON that is no `K` is reported as such.
+    pub(super) fn stored(&mut self, raw: &str) -> Result<(ObjectKey, String), serde_json::Error> {
+        let Head {
             name,
             namespace,
             uid,
             resource_version,
-        } = serde_json::from_str::<Head>(raw.get())?.metadata;
-        let key = ObjectKey::new(namespace.unwrap_or_default(), name);
+        } = head::read(raw)?;
+        let key = ObjectKey::new(namespace, name);
         let previous = self.entries.get(&key);
         if previous.is_some_and(|entry| *entry.uid == *uid && *entry.version == *resource_version) {
             return Ok((key, resource_version));
         }
+        let decoded = self.decoded(raw)?;
         let previous = self.entries.remove(&key);
         let same = previous.as_ref().is_some_and(|entry| *entry.uid == *uid);
         let mut last = previous.and_then(|entry| entry.object);
         if !same && let Some(gone) = last.take() {
             self.report(Change::Deleted(gone));
         }
-        let object = match (self.decode)(raw) {
+        let object = match decoded {
             Ok(object) => {
                 let object = Arc::new(object);
                 self.report(Change::Applied(Arc::clone(&object)));
                 Some(object)
             }
             Err(fault) => {
-                self.report(Change::Undecodable {
-                    key: key.clone(),
-                    fault: fault.to_string(),
-                });
+                let key = key.clone();
+                self.report(Change::Undecodable { key, fault });
                 last
             }
         };
@@ -106,12 +104,13 @@ impl<K> Known<K> {
     }
 
     /// Notes that the object is gone; the answer is the version of its removal.
-    pub(super) fn removed(&mut self, raw: &RawValue) -> Result<String, serde_json::Error> {
-        let head = serde_json::from_str::<Head>(raw.get())?.metadata;
-        let key = ObjectKey::new(head.namespace.unwrap_or_default(), head.name);
+    pub(super) fn removed(&mut self, raw: &str) -> Result<String, serde_json::Error> {
+        let head = head::read(raw)?;
+        let decoded = self.decoded(raw)?;
+        let key = ObjectKey::new(head.namespace, head.name);
         let last = self.entries.remove(&key).and_then(|entry| entry.object);
         // The final form says more than the last one (deletion time, exit codes), if it can be read.
-        let gone = match ((self.decode)(raw), last) {
+        let gone = match (decoded, last) {
             (Ok(object), Some(_)) => Some(Arc::new(object)),
             (Err(_), last) => last,
             (Ok(_), None) => None,
@@ -120,6 +119,19 @@ impl<K> Known<K> {
             self.report(Change::Deleted(gone));
         }
         Ok(head.resource_version)
+    }
+
+    /// The object, or what is wrong with it; an error if the text is no JSON.
+    fn decoded(&self, raw: &str) -> Result<Result<K, String>, serde_json::Error> {
+        match (self.decode)(raw) {
+            Ok(object) => Ok(Ok(object)),
+            // A decoder that stops at the first fault has not seen the rest of the text.
+            Err(fault) if fault.is_data() => {
+                serde_json::from_str::<IgnoredAny>(raw)?;
+                Ok(Err(fault.to_string()))
+            }
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Reports as deleted all that a full list did not contain.

@@ -148,7 +148,7 @@ impl<K: Named> Session<K> {
             let text = self.client.request_text(request).await?;
             let page: Page<'_> = serde_json::from_str(&text)?;
             for raw in page.items.unwrap_or_default() {
-                seen.insert(self.known.stored(raw)?.0);
+                seen.insert(self.known.stored(raw.get())?.0);
             }
             params.continue_token = page.metadata.next.filter(|next| !next.is_empty());
             if params.continue_token.is_none() {

@@ -140,9 +140,13 @@ async fn writes_answer_with_what_a_controller_decides_on() {
     let nowhere = write::create(&client, &target(), Some("no-such-namespace"), &object).await;
     assert!(matches!(nowhere, Err(WriteError::NotFound)), "{nowhere:?}");
 
+    let there = write::stamp(&client, &target(), &key)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
-        write::stamp(&client, &target(), &key).await.unwrap(),
-        Some(stamp.clone())
+        (there.name, there.uid, there.resource_version),
+        (stamp.name, stamp.uid.clone(), stamp.resource_version)
     );
     write::delete(
         &client,
@@ -154,6 +158,54 @@ async fn writes_answer_with_what_a_controller_decides_on() {
     .await
     .unwrap();
     assert_eq!(write::stamp(&client, &target(), &key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_update_changes_a_part_of_the_object_that_is_meant() {
+    let client = client().await;
+    namespace(&client, "updates").await;
+    let made = write::create(&client, &target(), Some("updates"), &config_map("m", "old"))
+        .await
+        .expect("created");
+    let key = ObjectKey::new("updates", "m");
+
+    let patch = json!({
+        "metadata": { "uid": made.uid, "labels": { "kept": null, "added": "yes" } },
+        "data": { "other": "new" },
+    });
+    write::update(&client, &target(), &key, &patch)
+        .await
+        .expect("updated");
+
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), "updates");
+    let stored = api.get("m").await.expect("there");
+    let labels = stored.metadata.labels.expect("labels");
+    assert_eq!(
+        labels.into_iter().collect::<Vec<_>>(),
+        [("added".to_owned(), "yes".to_owned())]
+    );
+    let data = stored.data.expect("data");
+    assert_eq!(
+        (data["key"].as_str(), data["other"].as_str()),
+        ("old", "new")
+    );
+
+    let other = json!({ "metadata": { "uid": "somebody-else" }, "data": { "key": "lost" } });
+    let outcome = write::update(&client, &target(), &key, &other).await;
+    assert!(
+        matches!(outcome, Err(WriteError::Conflict { .. })),
+        "{outcome:?}"
+    );
+    let mut outdated = config_map("m", "lost");
+    outdated["metadata"]["resourceVersion"] = json!(made.resource_version);
+    let outcome = write::replace(&client, &target(), &key, None, &outdated).await;
+    assert!(
+        matches!(outcome, Err(WriteError::Conflict { .. })),
+        "{outcome:?}"
+    );
+    let gone = ObjectKey::new("updates", "gone");
+    let outcome = write::update(&client, &target(), &gone, &other).await;
+    assert!(matches!(outcome, Err(WriteError::NotFound)), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::expect::{Expectations, Kind};
+use crate::metrics::Metrics;
 
 /// Where the actions go.
 pub(crate) struct Applier<'a> {
@@ -22,6 +23,7 @@ pub(crate) struct Applier<'a> {
     /// Uid of the `ModelServing`.
     pub(crate) owner: &'a str,
     pub(crate) parallel: usize,
+    pub(crate) metrics: &'a Metrics,
 }
 
 /// What came of a plan.
@@ -31,8 +33,6 @@ pub(crate) struct Outcome {
     pub(crate) failures: Vec<Failure>,
     /// A name is occupied for now; look again in a moment.
     pub(crate) is_blocked: bool,
-    /// Writes that had an effect.
-    pub(crate) writes: u64,
 }
 
 impl Outcome {
@@ -64,7 +64,7 @@ pub(crate) fn pod_groups() -> Target {
 
 /// What came of one action.
 enum Done {
-    Created(Kind, String),
+    Created(String),
     Deleted(String),
     Patched,
     /// There was nothing to do any more.
@@ -73,6 +73,20 @@ enum Done {
     Blocked {
         by_stranger: Option<String>,
     },
+}
+
+/// What kind of object an action is about.
+fn kind(action: &Action) -> Kind {
+    match action {
+        Action::CreateSnapshot { .. }
+        | Action::PatchSnapshot { .. }
+        | Action::DeleteSnapshot { .. } => Kind::Snapshot,
+        Action::CreatePodGroup { .. }
+        | Action::PatchPodGroup { .. }
+        | Action::DeletePodGroup { .. } => Kind::PodGroup,
+        Action::CreateService { .. } | Action::DeleteService { .. } => Kind::Service,
+        Action::CreatePod { .. } | Action::DeletePod { .. } => Kind::Pod,
+    }
 }
 
 impl Applier<'_> {
@@ -137,20 +151,17 @@ impl Applier<'_> {
         expectations: &mut Expectations,
         outcome: &mut Outcome,
     ) {
+        let kinds: Vec<_> = actions.iter().map(kind).collect();
         let results = join_all(actions.into_iter().map(|action| self.one(action))).await;
         let now = Instant::now();
-        for result in results {
+        for (kind, result) in kinds.into_iter().zip(results) {
+            if let Ok(Done::Created(_) | Done::Deleted(_) | Done::Patched) = result {
+                self.metrics.wrote(kind.label());
+            }
             match result {
-                Ok(Done::Created(kind, name)) => {
-                    outcome.writes += 1;
-                    expectations.created(kind, &name, now);
-                }
-                Ok(Done::Deleted(uid)) => {
-                    outcome.writes += 1;
-                    expectations.deleted(&uid, now);
-                }
-                Ok(Done::Patched) => outcome.writes += 1,
-                Ok(Done::Nothing) => {}
+                Ok(Done::Created(name)) => expectations.created(kind, &name, now),
+                Ok(Done::Deleted(uid)) => expectations.deleted(&uid, now),
+                Ok(Done::Patched | Done::Nothing) => {}
                 Ok(Done::Blocked { by_stranger }) => {
                     outcome.is_blocked = true;
                     if let Some(what) = by_stranger {
@@ -176,23 +187,20 @@ impl Applier<'_> {
                     revision.unwrap_or_default()
                 );
                 let target = Target::of::<ControllerRevision>();
-                self.create(Kind::Snapshot, &target, name, &object, what)
-                    .await
+                self.create(&target, name, &object, what).await
             }
             Action::CreateService { name, object } => {
                 let what = format!("failed to create service {name}");
-                self.create(Kind::Service, &Target::of::<Service>(), name, &object, what)
+                self.create(&Target::of::<Service>(), name, &object, what)
                     .await
             }
             Action::CreatePod { name, object } => {
                 let what = format!("failed to create pod {name}");
-                self.create(Kind::Pod, &Target::of::<Pod>(), name, &object, what)
-                    .await
+                self.create(&Target::of::<Pod>(), name, &object, what).await
             }
             Action::CreatePodGroup { name, object } => {
                 let what = format!("failed to create PodGroup {name}");
-                self.create(Kind::PodGroup, &pod_groups(), name, &object, what)
-                    .await
+                self.create(&pod_groups(), name, &object, what).await
             }
             Action::PatchPodGroup { name, patch } => self.patch(&pod_groups(), &name, &patch).await,
             Action::DeletePodGroup { name, uid } => self.delete(&pod_groups(), name, uid).await,
@@ -218,7 +226,8 @@ impl Applier<'_> {
 
     async fn patch(&self, target: &Target, name: &str, patch: &Value) -> Result<Done, Failure> {
         let key = ObjectKey::new(self.namespace, name);
-        match write::merge_patch(self.client, target, &key, None, patch).await {
+        // The permissions of older installations allow updates of these kinds and no patches.
+        match write::update(self.client, target, &key, patch).await {
             Ok(_) => Ok(Done::Patched),
             Err(WriteError::NotFound) => Ok(Done::Nothing),
             Err(source) => Err(Failure {
@@ -231,7 +240,6 @@ impl Applier<'_> {
 
     async fn create(
         &self,
-        kind: Kind,
         target: &Target,
         name: String,
         object: &Value,
@@ -243,7 +251,7 @@ impl Applier<'_> {
             source,
         };
         match write::create(self.client, target, Some(self.namespace), object).await {
-            Ok(_) => Ok(Done::Created(kind, name)),
+            Ok(_) => Ok(Done::Created(name)),
             Err(WriteError::AlreadyExists) => {
                 let key = ObjectKey::new(self.namespace, name);
                 let there = write::stamp(self.client, target, &key)

@@ -202,6 +202,12 @@ impl Caches {
         Some(view)
     }
 
+    /// The `ModelServing` itself.
+    pub(crate) fn serving(&self, key: &ObjectKey) -> Option<Arc<ModelServing>> {
+        let serving = self.servings.get(key)?;
+        Some(Arc::clone(&serving.object))
+    }
+
     /// Keys of all `ModelServing`s.
     pub(crate) fn servings(&self) -> Vec<ObjectKey> {
         let mut keys: Vec<_> = self.servings.keys().cloned().collect();

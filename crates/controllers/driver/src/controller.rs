@@ -20,6 +20,7 @@ use crate::gangs;
 use crate::metrics::ResultLabel;
 use crate::observe::{self, ObservedPod, ObservedService, ObservedSnapshot};
 use crate::pass::{Desk, Next};
+use crate::sets::{self, Sets};
 use crate::{DriverConfig, DriverError};
 
 /// Name of the controller in events.
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     /// Whether there are `PodGroup`s is known, and which.
     pub(crate) gangs_known: signal::Sender<bool>,
     pub(crate) gather: Duration,
+    /// To be told of changed `ModelServing`s, if `LeaderWorkerSet`s are served.
+    sets: Option<Arc<Sets>>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -67,9 +70,11 @@ pub(crate) async fn run(
         synced: signal::Sender::new(0),
         gangs_known: signal::Sender::new(false),
         gather: config.gather,
+        sets: config.leader_worker_sets.then(|| Arc::new(Sets::new())),
         stop: stop.clone(),
     };
     let mut tasks = JoinSet::new();
+    shared.serve_sets(config, &mut tasks);
     shared
         .clone()
         .watch_all(&client, config.namespace.as_deref(), &mut tasks);
@@ -115,6 +120,28 @@ async fn finish(mut tasks: JoinSet<()>, stop: &CancellationToken) -> Result<(), 
 }
 
 impl Shared {
+    /// Serves `LeaderWorkerSet`s beside, if that is asked for.
+    fn serve_sets(&self, config: &DriverConfig, tasks: &mut JoinSet<()>) {
+        let Some(sets) = self.sets.clone() else {
+            return;
+        };
+        let scope = Scope {
+            namespace: config.namespace.clone(),
+            ..Scope::default()
+        };
+        let mut synced = self.synced.subscribe();
+        let listed = async move {
+            // An error says that the loop has ended, and then nobody works any more.
+            let _ = synced.wait_for(|kinds| *kinds >= KINDS).await;
+        };
+        let (desk, host, stop) = (
+            Arc::clone(&self.desk),
+            config.host.clone(),
+            self.stop.clone(),
+        );
+        tasks.spawn(sets::run(sets, desk, scope, host, listed, stop));
+    }
+
     fn watch_all(self, client: &Client, namespace: Option<&str>, tasks: &mut JoinSet<()>) {
         let all = Scope {
             namespace: namespace.map(str::to_owned),
@@ -139,8 +166,14 @@ impl Shared {
         );
 
         tasks.spawn(gangs::follow(self.clone(), client.clone(), parts.clone()));
-        let on_serving =
-            |desk: &Desk, change: &_| desk.caches().apply_serving(change).into_iter().collect();
+        let sets = self.sets.clone();
+        let on_serving = move |desk: &Desk, change: &_| {
+            let key = desk.caches().apply_serving(change);
+            if let Some(sets) = &sets {
+                sets.wake(change);
+            }
+            key.into_iter().collect()
+        };
         tasks.spawn(self.clone().follow(servings, Duration::ZERO, on_serving));
         let gather = self.gather;
         tasks.spawn(self.clone().follow(pods, gather, |desk, change| {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use kthena_controllers_model_serving::ServingView;
 use tokio::time::Instant;
 
+use crate::metrics::WriteLabel;
+
 /// How long a lagging cache is waited for. A pod that came and went unseen is the only harmless reason.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -83,6 +85,16 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Under what a write of it is counted.
+    pub(crate) fn label(self) -> WriteLabel {
+        match self {
+            Self::Pod => WriteLabel::pod,
+            Self::Service => WriteLabel::service,
+            Self::Snapshot => WriteLabel::revision,
+            Self::PodGroup => WriteLabel::pod_group,
+        }
+    }
+
     fn prefixed(self, name: &str) -> String {
         let prefix = match self {
             Self::Pod => "pod",

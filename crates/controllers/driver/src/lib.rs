@@ -14,7 +14,7 @@
 //! # Where to go next
 //!
 //! `controller` is the loop, `observe` says what is read of each object, `caches` finds what belongs to a
-//! `ModelServing`, `pass` is one turn for one key, `apply` carries out actions.
+//! `ModelServing`, `pass` is one turn for one key, `apply` carries out actions. `sets` serves `LeaderWorkerSet`s.
 
 mod apply;
 mod caches;
@@ -24,8 +24,10 @@ mod expect;
 mod gangs;
 mod metrics;
 mod observe;
+mod pace;
 mod pass;
 mod publish;
+mod sets;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -35,7 +37,8 @@ use kthena_cluster::lease::{self, LeaseConfig, LeaseError};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
-pub use metrics::Metrics;
+pub use kthena_controllers_leader_worker_set::LeaderWorkerSet;
+pub use metrics::{Metrics, WriteLabel};
 
 /// How the controllers run.
 #[derive(Debug, Clone)]
@@ -52,6 +55,8 @@ pub struct DriverConfig {
     pub debug_listen: Option<SocketAddr>,
     /// Look after one namespace only; absent = all.
     pub namespace: Option<String>,
+    /// Serve `LeaderWorkerSet`s too, whenever the cluster has the kind.
+    pub leader_worker_sets: bool,
     /// Name of this host, for events.
     pub host: String,
     /// Counters to fill.
@@ -68,6 +73,7 @@ impl Default for DriverConfig {
             leader_election: None,
             debug_listen: None,
             namespace: None,
+            leader_worker_sets: true,
             host: String::new(),
             metrics: Metrics::default(),
         }

@@ -25,12 +25,38 @@ struct Counters {
     reconciles: Family<ResultLabels, Counter>,
     seconds: Histogram,
     queue_depth: Gauge,
-    writes: Counter,
+    writes: Family<WriteLabels, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
     result: ResultLabel,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WriteLabels {
+    kind: WriteLabel,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(
+    non_camel_case_types,
+    reason = "the variant's name is the label's value"
+)]
+pub enum WriteLabel {
+    /// A pod was created or deleted.
+    pod,
+    /// A service was created or deleted.
+    service,
+    /// A `ControllerRevision` was created, annotated or deleted.
+    revision,
+    /// A `PodGroup` was created, changed or deleted.
+    pod_group,
+    /// The status of a `ModelServing`.
+    status,
+    /// Anything for a `LeaderWorkerSet`.
+    leader_worker_set,
 }
 
 /// How a turn ended.
@@ -54,7 +80,7 @@ impl Default for Metrics {
             reconciles: Family::default(),
             seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             queue_depth: Gauge::default(),
-            writes: Counter::default(),
+            writes: Family::default(),
         }))
     }
 }
@@ -75,7 +101,7 @@ impl Metrics {
         );
         registry.register(
             WRITES,
-            "Writes to the API server, events excepted",
+            "Writes to the API server by kind, events excepted",
             self.0.writes.clone(),
         );
     }
@@ -94,12 +120,25 @@ impl Metrics {
             .set(i64::try_from(depth).unwrap_or(i64::MAX));
     }
 
-    pub(crate) fn wrote(&self, count: u64) {
-        self.0.writes.inc_by(count);
+    pub(crate) fn wrote(&self, kind: WriteLabel) {
+        self.0.writes.get_or_create(&WriteLabels { kind }).inc();
     }
 
-    /// Writes to the API server so far, events excepted.
-    pub fn writes(&self) -> u64 {
-        self.0.writes.get()
+    /// Writes of a kind to the API server so far. Events are not counted.
+    pub fn writes(&self, kind: WriteLabel) -> u64 {
+        self.0.writes.get_or_create(&WriteLabels { kind }).get()
+    }
+
+    /// Turns so far, whatever came of them.
+    pub fn turns(&self) -> u64 {
+        [ResultLabel::success, ResultLabel::error]
+            .into_iter()
+            .map(|result| {
+                self.0
+                    .reconciles
+                    .get_or_create(&ResultLabels { result })
+                    .get()
+            })
+            .sum()
     }
 }

@@ -122,6 +122,8 @@ struct RawAnnotations {
     deletion_cost: Option<String>,
     #[serde(rename = "modelserving.volcano.sh/role-replicas")]
     role_replicas: Option<String>,
+    #[serde(rename = "modelserving.volcano.sh/role-hashes")]
+    role_hashes: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -267,6 +269,28 @@ impl RawMeta {
     }
 }
 
+impl RawLabels {
+    /// The group of a pod. The controller that this one replaces lets a template overwrite the label of the group, but
+    /// the name `<group>-<role id>-<index>` tells it all the same.
+    fn group_of<'a>(&'a self, pod: &'a str) -> &'a str {
+        let is_ours = |group: &str| {
+            let ordinal = group.strip_prefix(&self.serving);
+            ordinal
+                .and_then(|rest| rest.strip_prefix('-'))
+                .is_some_and(|digits| {
+                    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+                })
+        };
+        if is_ours(&self.group) {
+            return &self.group;
+        }
+        let named = pod
+            .rsplit_once('-')
+            .and_then(|(instance, _)| instance.strip_suffix(&self.role_id)?.strip_suffix('-'));
+        named.filter(|group| is_ours(group)).unwrap_or(&self.group)
+    }
+}
+
 impl RawPodStatus {
     /// Why the pod is not ready, as far as its status names something that does not pass by itself in a moment.
     fn waiting(&self) -> String {
@@ -328,7 +352,7 @@ impl From<RawPod> for ObservedPod {
             name: metadata.name.clone(),
             uid: metadata.uid.clone(),
             owner: metadata.owner(),
-            group: labels.group.clone(),
+            group: labels.group_of(&metadata.name).to_owned(),
             role: labels.role.clone(),
             role_id: labels.role_id.clone(),
             revision: labels.revision.clone(),
@@ -421,10 +445,7 @@ impl From<RawObject> for ObservedService {
 impl From<RawSnapshot> for ObservedSnapshot {
     fn from(RawSnapshot { mut metadata, data }: RawSnapshot) -> Self {
         let labels = metadata.labels.take().unwrap_or_default();
-        let counts = metadata
-            .annotations
-            .as_ref()
-            .and_then(|annotations| annotations.role_replicas.as_deref());
+        let annotations = metadata.annotations.take().unwrap_or_default();
         let content = SnapshotContent::read(&data);
         if content.is_none() {
             tracing::warn!(
@@ -439,12 +460,17 @@ impl From<RawSnapshot> for ObservedSnapshot {
             revision: labels.revision.clone(),
             is_terminating: metadata.deletion_timestamp.is_some(),
             content,
-            role_replicas: counts
-                .and_then(|counts| serde_json::from_str::<BTreeMap<String, i32>>(counts).ok())
-                .unwrap_or_default(),
+            role_replicas: annotated(annotations.role_replicas.as_deref()),
+            role_hashes: annotated(annotations.role_hashes.as_deref()),
         };
         Self(metadata.observed(&labels, view))
     }
+}
+
+/// A map in an annotation; what cannot be read counts as nothing.
+fn annotated<T: serde::de::DeserializeOwned + Default>(text: Option<&str>) -> T {
+    text.and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default()
 }
 
 /// Pods and services of all `ModelServing`s, ours and strangers that use our labels.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kthena_api::model_serving::ModelServingStatus;
 use kthena_cluster::ObjectKey;
 use kthena_cluster::events::{Recorder, Severity};
-use kthena_controllers_model_serving::{Memory, ServingView, plan};
+use kthena_controllers_model_serving::{Memory, Plan, ServingView, plan};
 use kube::Client;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -16,15 +16,12 @@ use tokio::time::Instant;
 use crate::apply::Applier;
 use crate::caches::Caches;
 use crate::expect::Expectations;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, WriteLabel};
+use crate::pace::Pace;
 use crate::publish;
 
 /// How long to wait for a name that is occupied.
 const CONFLICT: Duration = Duration::from_secs(1);
-
-/// How long a status that only says "a bit further" waits for more of the same: a hundred pods that become ready one
-/// after the other are a few writes, not a hundred.
-const PROGRESS: Duration = Duration::from_secs(3);
 
 /// What outlives a turn.
 #[derive(Debug, Default)]
@@ -49,6 +46,7 @@ pub(crate) struct Desk {
     pub(crate) client: Client,
     pub(crate) caches: Mutex<Caches>,
     slots: Mutex<HashMap<ObjectKey, Slot>>,
+    pace: Mutex<Pace>,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
     pub(crate) parallel_writes: usize,
@@ -76,6 +74,7 @@ impl Desk {
             client,
             caches: Mutex::default(),
             slots: Mutex::default(),
+            pace: Mutex::default(),
             recorder,
             metrics,
             parallel_writes,
@@ -90,11 +89,16 @@ impl Desk {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One turn. The queue sees to it that no two turns of one key overlap.
     pub(crate) async fn turn(&self, key: &ObjectKey) -> Next {
         let view = self.caches().view(key);
         let slot = self.slots().remove(key);
         let Some(mut view) = view else {
+            self.pace().settled(key);
             return Next::Rest;
         };
         let uid = view.serving.metadata.uid.clone().unwrap_or_default();
@@ -111,18 +115,14 @@ impl Desk {
     async fn carry_out(&self, key: &ObjectKey, view: &mut ServingView, slot: &mut Slot) -> Next {
         slot.overlay(view);
         let mut plan = plan(view, &slot.memory, Timestamp::now());
-        slot.memory = std::mem::take(&mut plan.memory);
-        if plan.status_can_wait
-            && plan.actions.is_empty()
-            && plan.status.is_some()
-            && let Some(patience) = slot.patience(Instant::now())
-        {
-            plan.status = None;
+        if let Some(patience) = self.patience(key, slot, &plan) {
+            plan.put_off(&slot.memory);
             let delay = plan
                 .requeue_after
                 .map_or(patience, |delay| delay.min(patience));
             plan.requeue_after = Some(delay);
         }
+        slot.memory = std::mem::take(&mut plan.memory);
         if plan.is_idle() {
             return plan.requeue_after.map_or(Next::Rest, Next::After);
         }
@@ -131,9 +131,9 @@ impl Desk {
             namespace: &key.namespace,
             owner: &slot.uid,
             parallel: self.parallel_writes,
+            metrics: &self.metrics,
         };
         let outcome = applier.run(plan.actions, &mut slot.expectations).await;
-        self.metrics.wrote(outcome.writes);
         let subject = publish::subject(&view.serving, key);
         let has_failed = !outcome.failures.is_empty() || outcome.is_blocked;
         publish::tell(&self.recorder, &subject, &plan.events, has_failed);
@@ -171,6 +171,22 @@ impl Desk {
         plan.requeue_after.map_or(Next::Rest, Next::After)
     }
 
+    /// How long the plan has to wait because it only says that things are further along; `None` if not at all.
+    fn patience(&self, key: &ObjectKey, slot: &Slot, plan: &Plan) -> Option<Duration> {
+        let is_further = plan.status_can_wait && plan.status.is_some();
+        let mut pace = self.pace();
+        if is_further || !plan.actions.is_empty() {
+            pace.moving(key);
+        } else {
+            pace.settled(key);
+        }
+        if !is_further {
+            return None;
+        }
+        let told_at = slot.told_at.filter(|_| plan.actions.is_empty())?;
+        pace.patience(Instant::now().saturating_duration_since(told_at))
+    }
+
     async fn write_status(
         &self,
         key: &ObjectKey,
@@ -180,7 +196,7 @@ impl Desk {
     ) -> bool {
         match publish::write_status(&self.client, &view.serving, key, &status).await {
             Ok(stamp) => {
-                self.metrics.wrote(1);
+                self.metrics.wrote(WriteLabel::status);
                 slot.told_at = Some(Instant::now());
                 let before = view.serving.metadata.resource_version.clone();
                 slot.written = stamp.map(|_| Written { before, status });
@@ -214,12 +230,6 @@ impl Desk {
 }
 
 impl Slot {
-    /// How long a status that can wait has to wait; `None` if not at all.
-    fn patience(&self, now: Instant) -> Option<Duration> {
-        let since = now.saturating_duration_since(self.told_at?);
-        PROGRESS.checked_sub(since).filter(|rest| !rest.is_zero())
-    }
-
     /// Puts the status that was written last into a view that is older than it.
     fn overlay(&mut self, view: &mut ServingView) {
         let Some(written) = &self.written else { return };

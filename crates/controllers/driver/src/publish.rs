@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::Resource;
 use kthena_api::model_serving::{ModelServing, ModelServingStatus};
 use kthena_cluster::events::{Recorder, Severity, Subject};
-use kthena_cluster::write::{self, Stamp};
+use kthena_cluster::write::{self, Written};
 use kthena_cluster::{ObjectKey, Target, WriteError};
 use kthena_controllers_model_serving::{Event, Severity as PlannedSeverity};
 use kube::Client;
@@ -19,7 +19,7 @@ pub(crate) async fn write_status(
     serving: &ModelServing,
     key: &ObjectKey,
     status: &ModelServingStatus,
-) -> Result<Option<Stamp>, WriteError> {
+) -> Result<Option<Written>, WriteError> {
     let mut patch = as_map(serde_json::to_value(status)?);
     // What is unset now but was set before must be taken away.
     let stored = serving

@@ -12,11 +12,18 @@ use crate::quantity;
 /// Members of a role that are not part of its template.
 const STEERING: [&str; 3] = ["replicas", "maxUnavailable", "partition"];
 /// Maps whose values are the user's, empty or not.
-const VERBATIM: [&str; 4] = ["labels", "annotations", "nodeSelector", "matchLabels"];
+const VERBATIM: [&str; 6] = [
+    "labels",
+    "annotations",
+    "nodeSelector",
+    "matchLabels",
+    "volumeAttributes",
+    "userAnnotations",
+];
 /// Members where an empty value differs from none.
 const MEANINGFUL_WHEN_EMPTY: [&str; 3] = ["namespaceSelector", "labelSelector", "storageClassName"];
-/// Members where `false` or 0 is the same as none.
-const DEFAULT_WHEN_ZERO: [&str; 13] = [
+/// Members where `false` or 0 is the same as none: those that Go's types hold by value and leave out when zero.
+const DEFAULT_WHEN_ZERO: [&str; 17] = [
     "hostNetwork",
     "hostPID",
     "hostIPC",
@@ -30,11 +37,17 @@ const DEFAULT_WHEN_ZERO: [&str; 13] = [
     "periodSeconds",
     "successThreshold",
     "failureThreshold",
+    "chapAuthDiscovery",
+    "chapAuthSession",
+    "sslEnabled",
+    "partition",
 ];
 /// Maps of quantities.
 const QUANTITY_MAPS: [&str; 3] = ["limits", "requests", "overhead"];
 /// Single quantities.
-const QUANTITIES: [&str; 2] = ["sizeLimit", "divisor"];
+const QUANTITIES: [&str; 2] = ["sizeLimit", DIVISOR];
+/// A quantity that Go's types hold by value and write as `"0"` when there is none.
+const DIVISOR: &str = "divisor";
 
 /// Canonical JSON text of a role's template.
 pub(crate) fn role(role: &Role) -> String {
@@ -56,6 +69,9 @@ fn clean_object(members: &mut Map<String, Value>) {
         if QUANTITY_MAPS.contains(&key) {
             clean_quantities(value);
         } else if QUANTITIES.contains(&key) {
+            if key == DIVISOR && quantity::read(value) == Some(0) {
+                return false;
+            }
             clean_quantity(value);
         } else {
             clean(value);

@@ -264,6 +264,7 @@ fn is_same(key: &str, found: Option<&Value>, wanted: Option<&Value>) -> bool {
                 })
         }
         ("subGroupPolicy", Some(found), Some(wanted)) => says(found, wanted),
+        ("networkTopology", Some(found), Some(wanted)) => topology(found) == topology(wanted),
         (_, Some(found), Some(wanted)) => found == wanted,
         _ => false,
     }
@@ -274,9 +275,11 @@ fn says(found: &Value, wanted: &Value) -> bool {
     match (found, wanted) {
         (Value::Object(found), Value::Object(wanted)) => {
             // A topology that is not wanted any more must go.
-            found.contains_key("networkTopology") == wanted.contains_key("networkTopology")
+            let of = |spec: &Map<String, Value>| spec.get("networkTopology").map(topology);
+            of(found) == of(wanted)
                 && wanted
                     .iter()
+                    .filter(|(key, _)| *key != "networkTopology")
                     .all(|(key, wanted)| found.get(key).is_some_and(|found| says(found, wanted)))
         }
         (Value::Array(found), Value::Array(wanted)) => {
@@ -288,6 +291,15 @@ fn says(found: &Value, wanted: &Value) -> bool {
         }
         _ => found == wanted,
     }
+}
+
+/// A topology with what Volcano's definition of `PodGroup` puts in for what is absent.
+fn topology(given: &Value) -> Value {
+    let mut whole = json!({ "mode": "hard", "highestTierAllowed": 1 });
+    if let (Some(whole), Some(given)) = (whole.as_object_mut(), given.as_object()) {
+        whole.extend(given.clone());
+    }
+    whole
 }
 
 #[cfg(test)]

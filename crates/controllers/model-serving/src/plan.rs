@@ -204,13 +204,15 @@ pub fn plan(view: &ServingView, memory: &Memory, now: Timestamp) -> Plan {
     snapshots::ensure(view, &revisions, &kept, &mut draft);
 
     let stored = view.serving.status.as_ref();
-    let on_failure = frame.compute(&before, told);
     draft.settle(view, &groups);
+    let drafted = draft.finish();
+    // Where nothing is done nothing can fail.
+    let on_failure = (!drafted.actions.is_empty()).then(|| frame.compute(&before, told));
     Plan {
         status_can_wait: stored.is_some_and(|stored| status::is_mere_progress(stored, &next)),
         status: Some(next).filter(|next| stored != Some(next)),
-        status_on_failure: Some(on_failure).filter(|next| stored != Some(next)),
-        ..draft.finish()
+        status_on_failure: on_failure.filter(|next| stored != Some(next)),
+        ..drafted
     }
 }
 
@@ -282,6 +284,16 @@ impl Plan {
             requeue_after: None,
             memory,
         }
+    }
+
+    /// Leaves the status, and that instances became ready, to a later plan, which tells it together with what
+    /// happens until then. `before` is what this plan was given to remember.
+    pub fn put_off(&mut self, before: &Memory) {
+        self.status = None;
+        self.events
+            .retain(|event| event.reason != draft::reason(Lifecycle::Running));
+        let told = &before.running;
+        self.memory.running.retain(|key| told.contains(key));
     }
 
     /// Nothing to do, nothing to say.

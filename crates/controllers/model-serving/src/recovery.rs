@@ -45,7 +45,10 @@ pub(crate) fn run(
             continue;
         }
         let is_new = !before.failing.contains_key(&pod.uid);
-        let since = *draft.memory.failing.entry(pod.uid.clone()).or_insert(now);
+        let since = draft.memory.failing.entry(pod.uid.clone()).or_insert(now);
+        // A clock that was set back must not make it wait for the time to come again.
+        *since = now.min(*since);
+        let since = *since;
         if is_new
             && before
                 .running

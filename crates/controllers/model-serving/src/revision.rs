@@ -8,12 +8,13 @@
 //! - Scaling a role or changing how a rollout proceeds never changes the revision.
 //! - Two different contents never share a name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kthena_api::model_serving::Role;
 use serde_json::Value;
 
 use crate::canonical;
+use crate::state::is_role_rollout;
 use crate::view::{ServingView, SnapshotView};
 
 /// Digits as Kubernetes writes them in generated names: no vowels, nothing that looks like another digit.
@@ -147,10 +148,24 @@ impl<'a> Revisions<'a> {
             snapshots,
             hashes: BTreeMap::new(),
         };
-        // New pods of a role that did not change carry the hash its pods carry already.
+        revisions.learn_hashes(view);
+        revisions
+    }
+
+    /// Learns which hashes stand for roles of the spec: new pods of a role that did not change carry the hash its pods
+    /// carry already, and pods of a revision without a snapshot are known by it.
+    fn learn_hashes(&mut self, view: &'a ServingView) {
+        for (snapshot, content) in self.snapshots.values() {
+            for (name, hash) in &snapshot.role_hashes {
+                if is_same_role(&content.blueprint, self.blueprint, name) {
+                    self.hashes.insert(name, hash.clone());
+                }
+            }
+        }
+        let adopts = adopted(view).is_some();
         for pod in view.owned_pods().filter(|pod| !pod.role_hash.is_empty()) {
-            if revisions.is_up_to_date(&pod.role, &pod.revision, &pod.role_hash) {
-                let known = revisions
+            if adopts || self.is_up_to_date(&pod.role, &pod.revision, &pod.role_hash) {
+                let known = self
                     .hashes
                     .entry(&pod.role)
                     .or_insert_with(|| pod.role_hash.clone());
@@ -159,7 +174,17 @@ impl<'a> Revisions<'a> {
                 }
             }
         }
-        revisions
+    }
+
+    /// Hashes of roles of the spec that are not the ones computed here. Only a snapshot can tell them once the pods
+    /// that carry them are at a revision without one.
+    pub(crate) fn foreign_hashes(&self) -> BTreeMap<&str, &str> {
+        let is_foreign = |name: &str, hash: &str| {
+            let own = self.blueprint.role(name);
+            own.is_some_and(|own| own.hash != hash)
+        };
+        let all = self.hashes.iter().map(|(name, hash)| (*name, &**hash));
+        all.filter(|(name, hash)| is_foreign(name, hash)).collect()
     }
 
     /// The spec as a template.
@@ -246,13 +271,10 @@ impl<'a> Revisions<'a> {
         if revision == self.update {
             return true;
         }
-        match self.snapshots.get(revision) {
-            Some((_, content)) => content
-                .blueprint
-                .role(name)
-                .is_some_and(|role| role.text == wanted.text),
-            None => hash == wanted.hash,
+        if let Some((_, content)) = self.snapshots.get(revision) {
+            return is_same_role(&content.blueprint, self.blueprint, name);
         }
+        hash == wanted.hash || self.hashes.get(name).is_some_and(|known| known == hash)
     }
 }
 
@@ -291,7 +313,17 @@ fn update_revision(
     }
 }
 
-/// The revision another controller gave to exactly this spec, if it left no snapshot but clear traces.
+/// Whether both have the role and mean the same by it.
+fn is_same_role(one: &Blueprint, other: &Blueprint, name: &str) -> bool {
+    match (one.role(name), other.role(name)) {
+        (Some(one), Some(other)) => one.text == other.text,
+        _ => false,
+    }
+}
+
+/// The revision another controller gave to exactly this spec, if it left no snapshot but clear traces: all its pods
+/// carry the revision, or, where roles are rolled on their own and unchanged ones keep their label, all pods of a role
+/// carry one hash.
 fn adopted(view: &ServingView) -> Option<String> {
     if view.owned_snapshots().next().is_some() {
         return None;
@@ -303,7 +335,22 @@ fn adopted(view: &ServingView) -> Option<String> {
         && *revision == status.current_revision;
     let mut pods = view.owned_pods().peekable();
     let is_carried = pods.peek().is_some() && pods.all(|pod| pod.revision == *revision);
-    (is_settled && is_carried).then(|| revision.clone())
+    let is_told = is_carried || is_role_rollout(view) && has_one_hash_per_role(view);
+    (is_settled && is_told).then(|| revision.clone())
+}
+
+/// There are pods of exactly the roles of the spec, and those of one role carry the same hash.
+fn has_one_hash_per_role(view: &ServingView) -> bool {
+    let mut hashes: BTreeMap<&str, &str> = BTreeMap::new();
+    let agree = view.owned_pods().all(|pod| {
+        let known = *hashes.entry(&pod.role).or_insert(&pod.role_hash);
+        !known.is_empty() && known == pod.role_hash
+    });
+    let roles = view.serving.spec.template.roles.iter();
+    let with_pods = roles
+        .filter(|role| replicas(role) > 0)
+        .map(|role| &*role.name);
+    agree && with_pods.collect::<BTreeSet<_>>() == hashes.into_keys().collect()
 }
 
 /// Instances of a role per group.

@@ -24,6 +24,7 @@ pub(crate) fn ensure(
     draft: &mut Draft,
 ) {
     let is_used = draft.creates_pods()
+        || !revisions.foreign_hashes().is_empty()
         || view
             .owned_pods()
             .any(|pod| pod.revision == revisions.update);
@@ -95,7 +96,7 @@ fn refresh_counts(revisions: &Revisions<'_>, draft: &mut Draft) {
 }
 
 fn render(view: &ServingView, revisions: &Revisions<'_>, name: &str) -> Value {
-    json!({
+    let mut snapshot = json!({
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
         "metadata": {
@@ -109,5 +110,11 @@ fn render(view: &ServingView, revisions: &Revisions<'_>, name: &str) -> Value {
         },
         "revision": 1,
         "data": { "data": view.serving.spec.template.roles },
-    })
+    });
+    let hashes = revisions.foreign_hashes();
+    if !hashes.is_empty() {
+        let hashes = serde_json::to_string(&hashes).unwrap_or_default();
+        snapshot["metadata"]["annotations"] = json!({ labels::ROLE_HASHES: hashes });
+    }
+    snapshot
 }

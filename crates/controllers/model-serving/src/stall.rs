@@ -37,7 +37,8 @@ pub(crate) fn watch(
             && before.updated >= counts.updated
             && before.available >= counts.available
     });
-    let since = before.map_or(frame.now, |before| before.since);
+    // A clock that was set back must not make it wait for the time to come again.
+    let since = before.map_or(frame.now, |before| before.since.min(frame.now));
     draft.memory.progress = Some(Progress {
         revision: frame.revisions.update.clone(),
         updated: counts.updated,

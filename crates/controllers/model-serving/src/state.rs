@@ -248,6 +248,11 @@ fn settle_instance(
     };
     instance.revision.clone_from(&speaker.revision);
     instance.role_hash.clone_from(&speaker.role_hash);
+    // Very old pods carry none, but what they were built from may still be known.
+    let is_known = revisions.role(&speaker.revision, &speaker.role).is_some();
+    if instance.role_hash.is_empty() && is_known {
+        instance.role_hash = revisions.role_hash(&speaker.revision, &speaker.role);
+    }
     instance.is_up_to_date =
         revisions.is_up_to_date(&speaker.role, &speaker.revision, &speaker.role_hash);
     let is_leaving = group_is_leaving

@@ -374,5 +374,9 @@ fn snapshot_of(object: &Value, uid: String) -> SnapshotView {
         is_terminating: false,
         content: SnapshotContent::read(&object["data"]),
         role_replicas: BTreeMap::new(),
+        role_hashes: object["metadata"]["annotations"][labels::ROLE_HASHES]
+            .as_str()
+            .map(|hashes| serde_json::from_str(hashes).unwrap())
+            .unwrap_or_default(),
     }
 }

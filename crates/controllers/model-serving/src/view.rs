@@ -136,6 +136,8 @@ pub struct SnapshotView {
     pub content: Option<SnapshotContent>,
     /// Role counts last seen while this was the update revision; they win over those in the data.
     pub role_replicas: BTreeMap<String, i32>,
+    /// Hashes that another controller gave to these roles: pods that carry one are built from the role.
+    pub role_hashes: BTreeMap<String, String>,
 }
 
 impl PodView {

@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// How a webhook server is set up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookConfig {
     /// Where to listen.
     pub listen: SocketAddr,
@@ -84,6 +84,18 @@ impl Status {
     /// Where requests are answered; `None` while there is no certificate or no port.
     pub fn serving(&self) -> Option<SocketAddr> {
         *self.serving.borrow()
+    }
+
+    /// Tells whether requests are answered, now and whenever that changes. Never ends by itself.
+    pub async fn follow(&self, tell: impl Fn(bool)) {
+        let mut serving = self.serving.subscribe();
+        loop {
+            tell(serving.borrow_and_update().is_some());
+            // The sender lives as long as this status does.
+            if serving.changed().await.is_err() {
+                return;
+            }
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
 use super::ControlPlaneError;
 use super::binaries::{Binaries, Program};
 
@@ -26,6 +28,8 @@ const LOG_END: usize = 4096;
 pub(super) struct Family {
     folder: tempfile::TempDir,
     children: Vec<(Program, Child)>,
+    /// Programs that were ended on purpose.
+    ended: Vec<Child>,
     keeper: Child,
     /// Open as long as the programs shall run.
     lifeline: Option<ChildStdin>,
@@ -48,6 +52,7 @@ impl Family {
         Ok(Self {
             folder,
             children: Vec::new(),
+            ended: Vec::new(),
             keeper,
             lifeline,
         })
@@ -90,6 +95,30 @@ impl Family {
         Ok(())
     }
 
+    /// Ends a program at once and waits until it is gone.
+    pub(super) fn end(&mut self, program: Program) -> Result<(), ControlPlaneError> {
+        let io = |source| ControlPlaneError::Io {
+            action: "end a program of the control plane",
+            source,
+        };
+        let Some(index) = self.children.iter().position(|(one, _)| *one == program) else {
+            return Ok(());
+        };
+        let (_, mut child) = self.children.swap_remove(index);
+        child.kill().map_err(io)?;
+        let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        // Not reaped, see below: the keeper still has its id.
+        let gone = id.map(|id| {
+            waitid(
+                WaitId::Pid(id),
+                WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+            )
+        });
+        self.ended.push(child);
+        gone.transpose().map_err(|error| io(error.into()))?;
+        Ok(())
+    }
+
     /// Fails if a program has ended.
     pub(super) fn check(&mut self) -> Result<(), ControlPlaneError> {
         for (program, child) in &mut self.children {
@@ -120,7 +149,8 @@ impl Drop for Family {
     fn drop(&mut self) {
         // The children are not reaped before the keeper has killed them, so no id can have been given anew.
         drop(self.lifeline.take());
-        for (_, child) in &mut self.children {
+        let running = self.children.iter_mut().map(|(_, child)| child);
+        for child in running.chain(&mut self.ended) {
             let _ended = child.wait();
         }
         let _ended = self.keeper.wait();

@@ -145,12 +145,18 @@ fn sg_v8_role_partition_has_its_form() {
 #[case::zero(json!({"maxUnavailable": 0}), "Invalid value: 0: maxUnavailable cannot be 0")]
 #[case::share_of_little(json!({"maxUnavailable": "10%"}), "Invalid value: \"10%\": maxUnavailable cannot be 0")]
 #[case::greater(json!({"maxUnavailable": 3}), "Invalid value: 3: maxUnavailable cannot be greater than replicas (2)")]
-#[case::role_without_replicas(json!({"maxUnavailable": 1, "replicas": 0}), "Invalid value: 1: maxUnavailable cannot be greater than replicas (0)")]
 fn sg_v9_role_limit(#[case] members: Value, #[case] expected: &str) {
     assert_eq!(
         by_role("RoleRollingUpdate", &members),
         [format!("spec.template.roles[0].maxUnavailable: {expected}")]
     );
+}
+
+#[rstest]
+#[case::default_limit(json!({"maxUnavailable": 1, "replicas": 0}))]
+#[case::share(json!({"maxUnavailable": "50%", "replicas": 0}))]
+fn sg_v9_a_role_may_be_scaled_to_zero_whatever_its_limit(#[case] members: Value) {
+    assert_eq!(by_role("RoleRollingUpdate", &members), Vec::<String>::new());
 }
 
 #[test]

@@ -73,6 +73,24 @@ fn phases_and_readiness(#[case] status: Value, #[case] phase: PodPhase, #[case] 
     assert_eq!((view.phase, view.is_ready), (phase, is_ready));
 }
 
+#[rstest]
+#[case::published_form("my-llm-3", "my-llm-3-prefill-0-1", "my-llm-3")]
+#[case::overwritten_by_a_template("group-0", "my-llm-3-prefill-0-1", "my-llm-3")]
+#[case::neither_tells("group-0", "stranger", "group-0")]
+#[case::of_another_serving("group-0", "other-3-prefill-0-1", "group-0")]
+fn r3_r100_a_pod_whose_template_forged_its_group_is_known_by_its_name(
+    #[case] label: &str,
+    #[case] name: &str,
+    #[case] expected: &str,
+) {
+    let pod: ObservedPod = serde_json::from_value(json!({ "metadata": { "name": name, "labels": {
+        "modelserving.volcano.sh/name": "my-llm", "modelserving.volcano.sh/group-name": label,
+        "modelserving.volcano.sh/role": "prefill", "modelserving.volcano.sh/role-id": "prefill-0",
+    } } }))
+    .unwrap();
+    assert_eq!(pod.0.view.group, expected);
+}
+
 #[test]
 fn r24_an_object_without_owners_belongs_to_nobody() {
     let service: ObservedService = serde_json::from_value(

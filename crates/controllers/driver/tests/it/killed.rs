@@ -15,7 +15,7 @@ use kthena_apiserver_rest::{ApiServer, ApiServerConfig};
 use kthena_cluster::{Change, ObjectKey, Scope, Target, watch, write};
 use kthena_controllers_driver::{DriverConfig, run};
 use kthena_testkit::{eventually, eventually_ok, objects};
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::client::Body;
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
@@ -25,16 +25,16 @@ use tokio_util::sync::CancellationToken;
 use crate::fixture::{Bench, SOON, role, serving};
 
 /// Runs that go on at the same time.
-const PARALLEL: usize = 8;
+pub(crate) const PARALLEL: usize = 8;
 
 /// Everything that must be the same at the end, however it was reached.
 #[derive(Debug, Clone, PartialEq)]
-struct End {
+pub(crate) struct End {
     /// Image and revision by name.
     pods: BTreeMap<String, (String, String)>,
     services: Vec<String>,
-    snapshots: BTreeMap<String, Option<String>>,
-    status: Value,
+    pub(crate) snapshots: BTreeMap<String, Option<String>>,
+    pub(crate) status: Value,
 }
 
 /// Passes everything on; the reply to the last allowed write never arrives, and `killed` fires.
@@ -62,12 +62,21 @@ fn fragile(
 }
 
 /// Makes pods ready, as a kubelet would.
-async fn kubelet(client: Client) {
+pub(crate) async fn kubelet(client: Client) {
     let mut pods = pin!(watch::<Pod>(client.clone(), &Scope::default()));
     while let Some(change) = pods.next().await {
         let Change::Applied(pod) = change else {
             continue;
         };
+        if pod.metadata.deletion_timestamp.is_some() {
+            // The server leaves a deletion half done if it, or the client, is killed in the middle of it.
+            let pods: Api<Pod> =
+                Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+            let now = DeleteParams::default().grace_period(0);
+            // It may be gone by now.
+            let _ = pods.delete(&pod.name_any(), &now).await;
+            continue;
+        }
         let phase = pod
             .status
             .as_ref()
@@ -86,7 +95,7 @@ async fn kubelet(client: Client) {
 }
 
 /// A controller that dies after some writes and is replaced, for one namespace.
-struct Fragile {
+pub(crate) struct Fragile {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
     writes: Arc<AtomicUsize>,
@@ -94,7 +103,7 @@ struct Fragile {
 }
 
 impl Fragile {
-    fn start(bench: &Bench, allowed: usize) -> Self {
+    pub(crate) fn start(bench: &Bench, allowed: usize) -> Self {
         let config = DriverConfig {
             namespace: Some(bench.namespace.clone()),
             host: "test".to_owned(),
@@ -126,7 +135,7 @@ impl Fragile {
         }
     }
 
-    async fn end(self) -> (bool, usize) {
+    pub(crate) async fn end(self) -> (bool, usize) {
         self.stop.cancel();
         self.task.await.expect("no panic");
         (
@@ -174,7 +183,7 @@ async fn live_through(bench: &Bench) {
     bench.ready("s").await;
 }
 
-async fn end(bench: &Bench) -> End {
+pub(crate) async fn end(bench: &Bench) -> End {
     let revision = |pod: &Pod| pod.labels()[kthena_api::labels::REVISION].clone();
     let image = |pod: &Pod| {
         pod.spec

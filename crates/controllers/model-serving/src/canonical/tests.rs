@@ -24,11 +24,35 @@ fn with_spec(spec: &Value) -> Value {
 #[case::zero_that_is_the_default(
     json!({ "containers": [{ "name": "c", "livenessProbe": { "timeoutSeconds": 1 } }] }),
     json!({ "containers": [{ "name": "c", "livenessProbe": { "timeoutSeconds": 1, "initialDelaySeconds": 0 } }] }))]
+#[case::a_divisor_that_go_writes_for_none(
+    json!({ "containers": [{ "env": [{ "name": "A", "valueFrom": { "resourceFieldRef": { "resource": "limits.cpu" } } }] }] }),
+    json!({ "containers": [{ "env": [{ "name": "A", "valueFrom": { "resourceFieldRef": {
+        "resource": "limits.cpu", "divisor": "0" } } }] }] }))]
+#[case::first_partition_of_a_disk(
+    json!({ "volumes": [{ "name": "v", "gcePersistentDisk": { "pdName": "d", "partition": 0 } }] }),
+    json!({ "volumes": [{ "name": "v", "gcePersistentDisk": { "pdName": "d" } }] }))]
 #[case::quantities_by_value(
     json!({ "containers": [{ "resources": { "limits": { "cpu": "1", "memory": "1Gi", "gpu": 2 } } }] }),
     json!({ "containers": [{ "resources": { "limits": { "cpu": "1000m", "memory": "1024Mi", "gpu": "2" } } }] }))]
 fn r10_r97_same_meaning_has_the_same_text(#[case] one: Value, #[case] other: Value) {
     assert_eq!(canonical(with_spec(&one)), canonical(with_spec(&other)));
+}
+
+/// `roles_from_go.json` is what a Go program with the API's own Go types makes of `roles.json` when it reads and writes
+/// it, as the controller that this one replaces does for its snapshots.
+#[test]
+fn r97_roles_that_went_through_go_types_have_the_same_text() {
+    let stored: Vec<Role> = serde_json::from_str(include_str!("fixtures/roles.json")).unwrap();
+    let snapshot: Value =
+        serde_json::from_str(include_str!("fixtures/roles_from_go.json")).unwrap();
+    let remembered: Vec<Role> = serde_json::from_value(snapshot["data"].clone()).unwrap();
+
+    for (one, other) in stored.iter().zip(&remembered) {
+        let [one, other] =
+            [one, other].map(|one| serde_json::from_str::<Value>(&role(one)).unwrap());
+        assert_eq!(one, other);
+    }
+    assert_eq!(stored.len(), remembered.len());
 }
 
 #[rstest]

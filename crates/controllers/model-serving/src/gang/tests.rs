@@ -137,6 +137,34 @@ fn r78_a_topology_that_is_taken_away_is_changed_in_place() {
 }
 
 #[test]
+fn r74_a_topology_that_the_server_completed_is_not_written_again() {
+    let topology = |tier: Value| {
+        let policy = json!({ "mode": "soft", "highestTierAllowed": tier });
+        serde_json::from_value(json!({ "groupPolicy": policy, "rolePolicy": policy })).unwrap()
+    };
+    let mut sim = sim(&[role("a", 1, 0)]);
+    sim.edit(|serving| serving.spec.template.network_topology = Some(topology(Value::Null)));
+    sim.settle();
+    let spec = &mut sim.pod_groups.get_mut("sample-0").unwrap().spec;
+    spec["networkTopology"]["highestTierAllowed"] = json!(1);
+    spec["subGroupPolicy"][0]["networkTopology"]["highestTierAllowed"] = json!(1);
+    assert_eq!(sim.plan().actions, []);
+
+    sim.edit(|serving| serving.spec.template.network_topology = Some(topology(json!(3))));
+    sim.settle();
+    sim.edit(|serving| serving.spec.template.network_topology = Some(topology(Value::Null)));
+    let spec = gang_of(&mut sim, "sample-0");
+    let sub_group = &spec["subGroupPolicy"][0]["networkTopology"];
+    for topology in [&spec["networkTopology"], sub_group] {
+        assert_eq!(
+            *topology,
+            json!({ "mode": "soft" }),
+            "a limit can be taken away"
+        );
+    }
+}
+
+#[test]
 fn r39_r40_a_lost_pod_group_comes_back_and_goes_with_its_group() {
     let mut sim = sim(&[role("a", 1, 0)]);
     sim.settle();

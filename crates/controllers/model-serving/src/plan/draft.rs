@@ -302,7 +302,8 @@ impl Draft {
     }
 }
 
-fn reason(lifecycle: Lifecycle) -> &'static str {
+/// Reason of the event that says so.
+pub(super) fn reason(lifecycle: Lifecycle) -> &'static str {
     match lifecycle {
         Lifecycle::Creating | Lifecycle::Scaling => "RoleCreating",
         Lifecycle::Running => "RoleRunning",

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::plan::Action;
 use crate::revision::SnapshotContent;
 use crate::testing::{Sim, UID};
-use crate::view::{PodPhase, PodView, ServiceView, SnapshotView};
+use crate::view::{GangSupport, PodGroupView, PodPhase, PodView, ServiceView, SnapshotView};
 
 /// A role as the API server returns it, with all defaults of its schema.
 fn role(image: &str) -> Value {
@@ -107,6 +107,7 @@ fn snapshot(sim: &mut Sim, revision: &str, image: &str, replicas: i32) {
         is_terminating: false,
         content: SnapshotContent::read(&data),
         role_replicas: BTreeMap::new(),
+        role_hashes: BTreeMap::new(),
     };
     sim.snapshots.insert(name, view);
 }
@@ -228,5 +229,164 @@ fn r94_pods_of_very_old_versions_without_a_hash_are_no_reason_to_restart_them() 
         "",
     );
     snapshot(&mut sim, "67b8d4b8c7", "v1", 2);
+    take_over(&mut sim);
+}
+
+#[test]
+fn r74_r100_gangs_stay_the_objects_they_are_and_are_only_corrected() {
+    let mut object = serving("v1", None, ["67b8d4b8c7"; 2]);
+    let policy = json!({ "minRoleReplicas": { "prefill": 1 } });
+    object.spec.template.gang_policy = serde_json::from_value(policy).unwrap();
+    let mut sim = installed(object, ["67b8d4b8c7"; 2], "5d8f9c4b6");
+    snapshot(&mut sim, "67b8d4b8c7", "v1", 2);
+    sim.gang = Some(GangSupport {
+        has_sub_groups: true,
+    });
+    for name in ["sample-0", "sample-1"] {
+        // It counts requests only, so the limits of the template are missing.
+        let spec = json!({
+            "minMember": 2, "queue": "default",
+            "subGroupPolicy": [{
+                "name": "prefill", "subGroupSize": 2, "minSubGroups": 1,
+                "labelSelector": { "matchLabels": {
+                    "modelserving.volcano.sh/name": "sample", "modelserving.volcano.sh/role": "prefill" } },
+                "matchLabelKeys": ["modelserving.volcano.sh/role-id"],
+            }],
+        });
+        let gang = PodGroupView {
+            name: name.to_owned(),
+            uid: format!("uid-of-gang-{name}"),
+            owner: UID.to_owned(),
+            group: name.to_owned(),
+            spec,
+            ..PodGroupView::default()
+        };
+        sim.pod_groups.insert(name.to_owned(), gang);
+    }
+    let before = sim.pods.clone();
+
+    let plan = sim.plan();
+    let changed: Vec<_> = plan
+        .actions
+        .iter()
+        .filter(|action| !matches!(action, Action::PatchSnapshot { .. }))
+        .map(|action| match action {
+            Action::PatchPodGroup { patch, .. } => patch["spec"].clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let missing = json!({ "minResources": { "memory": "34359738368", "nvidia.com/gpu": "2" } });
+    assert_eq!(changed, [missing.clone(), missing]);
+    sim.settle();
+    assert_eq!(sim.pods, before);
+    assert_eq!(sim.pod_groups["sample-1"].uid, "uid-of-gang-sample-1");
+}
+
+/// Pods of versions that wrote no hashes, at the revision of image v1, under a spec with image v2 that is rolled by role.
+fn without_hashes() -> Sim {
+    let mut object = serving("v2", None, ["84c8bf59d"; 2]);
+    object.spec.rollout_strategy =
+        serde_json::from_value(json!({ "type": "RoleRollingUpdate" })).unwrap();
+    installed(object, ["84c8bf59d"; 2], "")
+}
+
+#[test]
+fn r56_without_a_hash_the_snapshot_tells_that_a_role_is_outdated() {
+    let mut sim = without_hashes();
+    snapshot(&mut sim, "84c8bf59d", "v1", 2);
+    let before = sim.uids();
+    sim.settle();
+    let after = sim.uids();
+    assert!(after.iter().all(|(name, uid)| before[name] != *uid));
+    assert!(sim.pods.values().all(|pod| !pod.role_hash.is_empty()));
+}
+
+#[test]
+fn r56_without_a_hash_and_a_snapshot_nothing_is_restarted_on_a_guess() {
+    let mut sim = without_hashes();
+    let before = sim.uids();
+    sim.settle();
+    assert_eq!(sim.uids(), before);
+}
+
+/// A role rollout of that controller is finished: `prefill` changed, `decode` did not and keeps the label of the revision
+/// before. It wrote no snapshot of the new revision and has dropped the old one.
+fn after_a_role_rollout() -> Sim {
+    let mut object = serving("v2", None, ["67b8d4b8c7"; 2]);
+    object.spec.rollout_strategy =
+        serde_json::from_value(json!({ "type": "RoleRollingUpdate" })).unwrap();
+    let mut decode = object.spec.template.roles[0].clone();
+    decode.name = "decode".to_owned();
+    object.spec.template.roles.push(decode);
+    let mut sim = installed(object, ["67b8d4b8c7"; 2], "5d8f9c4b6");
+    let renamed = |text: &str| text.replace("prefill", "decode");
+    for pod in sim.pods.clone().into_values() {
+        let decode = PodView {
+            name: renamed(&pod.name),
+            uid: renamed(&pod.uid),
+            role: "decode".to_owned(),
+            role_id: renamed(&pod.role_id),
+            revision: "84c8bf59d".to_owned(),
+            role_hash: "7f6b6d8c9".to_owned(),
+            ..pod
+        };
+        sim.pods.insert(decode.name.clone(), decode);
+    }
+    for service in sim.services.clone().into_values() {
+        let decode = ServiceView {
+            name: renamed(&service.name),
+            uid: renamed(&service.uid),
+            role: "decode".to_owned(),
+            role_id: renamed(&service.role_id),
+            ..service
+        };
+        sim.services.insert(decode.name.clone(), decode);
+    }
+    sim
+}
+
+#[test]
+fn r98_r100_after_a_finished_role_rollout_without_any_snapshot_no_pod_is_restarted() {
+    let mut sim = after_a_role_rollout();
+    let before = sim.pods.clone();
+    sim.settle();
+    assert_eq!(sim.pods, before);
+    let status = sim.status();
+    assert_eq!(
+        (
+            status.current_revision.as_str(),
+            status.update_revision.as_str(),
+            status.updated_replicas
+        ),
+        ("67b8d4b8c7", "67b8d4b8c7", 2)
+    );
+
+    // Another manager of ours, and the next rollouts of the role that changes.
+    for image in ["v3", "v4"] {
+        sim.restart();
+        sim.settle();
+        sim.edit(|serving| {
+            let template = &mut serving.spec.template.roles[0].entry_template;
+            let spec = template.spec.get_or_insert_default();
+            spec["containers"][0]["image"] = json!(image);
+        });
+        sim.settle();
+        for (name, pod) in &before {
+            let is_same = sim.pods[name].uid == pod.uid;
+            assert_eq!(is_same, pod.role == "decode", "{name} at {image}");
+        }
+    }
+}
+
+#[test]
+fn r99_a_hash_that_pods_of_the_revision_carry_is_known_without_a_snapshot_of_the_older_one() {
+    let mut sim = after_a_role_rollout();
+    let content = SnapshotContent::of(sim.serving.spec.template.roles.clone());
+    snapshot(&mut sim, "67b8d4b8c7", "v2", 2);
+    sim.snapshots.get_mut("sample-67b8d4b8c7").unwrap().content = Some(content);
+    // A group made after the rollout has both roles at the new revision.
+    for pod in sim.pods.values_mut().filter(|pod| pod.group == "sample-1") {
+        pod.revision = "67b8d4b8c7".to_owned();
+    }
     take_over(&mut sim);
 }

@@ -96,6 +96,21 @@ fn r58_the_grace_period_is_waited_for_and_a_recovered_pod_is_spared() {
     );
 }
 
+#[test]
+fn a_clock_that_is_set_back_prolongs_no_grace_period() {
+    let mut sim = sim(RecoveryPolicy::RoleRecreate);
+    sim.edit(|serving| serving.spec.template.restart_grace_period_seconds = Some(10));
+    sim.step();
+    sim.pod("sample-0-decode-0-0").restarts = 1;
+    sim.pod("sample-0-decode-0-0").is_ready = false;
+    sim.step();
+
+    sim.now -= SignedDuration::from_hours(1);
+    assert_eq!(sim.step().requeue_after, Some(Duration::from_secs(10)));
+    sim.now += SignedDuration::from_secs(10);
+    assert_eq!(deleted(&sim), names(&["sample-0-decode-0-0"]));
+}
+
 #[rstest]
 #[case(RecoveryPolicy::RoleRecreate)]
 #[case(RecoveryPolicy::ServingGroupRecreate)]

@@ -26,6 +26,7 @@ fn snapshot(revision: &str, roles: &[Value]) -> SnapshotView {
         is_terminating: false,
         content: SnapshotContent::read(&json!({ "data": roles })),
         role_replicas: BTreeMap::new(),
+        role_hashes: BTreeMap::new(),
     }
 }
 

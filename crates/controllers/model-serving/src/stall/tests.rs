@@ -60,3 +60,19 @@ fn a_pause_stops_the_clock() {
     sim.step();
     assert_eq!(stalled(&sim), None);
 }
+
+#[test]
+fn a_clock_that_is_set_back_postpones_the_deadline_by_no_more_than_itself() {
+    let mut sim = sim();
+    sim.edit_image("bad");
+    for _ in 0..3 {
+        sim.step();
+    }
+
+    sim.now -= SignedDuration::from_hours(1);
+    assert_eq!(sim.step().requeue_after, Some(Duration::from_mins(1)));
+    sim.now += SignedDuration::from_mins(1);
+    sim.step();
+
+    assert_eq!(stalled(&sim).unwrap().0, "True");
+}

@@ -207,3 +207,28 @@ fn r27_a_status_is_written_even_if_creation_fails() {
     );
     assert!(!status.label_selector.is_empty());
 }
+
+#[test]
+fn what_is_put_off_is_told_together_later() {
+    let mut sim = Sim::new(serving(6, &[role("a", 1, 0)]));
+    sim.step();
+    let before = sim.memory.clone();
+    sim.pod("sample-0-a-0-0").phase = PodPhase::Running;
+    sim.pod("sample-0-a-0-0").is_ready = true;
+    let mut plan = sim.plan();
+    assert!(plan.status_can_wait && plan.events.len() == 1);
+
+    plan.put_off(&before);
+
+    assert!(plan.is_idle(), "nothing is said or done for now");
+    sim.memory = plan.memory;
+    sim.ready_all();
+    let plan = sim.plan();
+    assert!(!plan.status_can_wait, "being available is no mere progress");
+    let told: Vec<_> = plan.events.iter().map(|one| one.reason).collect();
+    assert_eq!(told, ["RoleRunning"]);
+    assert!(
+        plan.events[0].message.contains("6 ServingGroups"),
+        "the first one too"
+    );
+}

@@ -1,6 +1,8 @@
 //! The real kube-apiserver asks the webhook, which it finds and trusts as in a cluster.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod router;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
