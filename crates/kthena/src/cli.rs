@@ -37,6 +37,7 @@ Examples:
   kthena router
   KUBECONFIG=\"$(kthena local kubeconfig)\" kthena router --port 8081 --metrics-port 9091 --debug-port 15001
   kthena router --tls-cert tls.crt --tls-key tls.key --port 8443
+  kthena router --config-file router.yaml --tokenizer qwen=/models/Qwen3-8B
   kthena router --enable-gateway-api -v 3")]
     Router(Box<router::Args>),
     /// Tell where the router would send a request, and why.

@@ -78,7 +78,8 @@ pub(crate) struct Args {
     /// Objects that each controller works on at the same time.
     #[arg(long, default_value = "5")]
     workers: NonZeroUsize,
-    /// Controllers to run: `*` for all, `name` or `+name` for one, `-name` for all but one.
+    /// Controllers to run: `*` for all, `name` or `+name` for one, `-name` for all but one; `-leaderworkerset` leaves
+    /// `LeaderWorkerSet`s to another controller.
     #[arg(long, default_value = "*", allow_hyphen_values = true)]
     controllers: String,
     /// Requests per second to the API server; 0 = no limit but its own.
@@ -175,6 +176,7 @@ impl Args {
                 workers: self.workers,
                 leader_election,
                 debug_listen: debug,
+                leader_worker_sets: controllers::serves_leader_worker_sets(&self.controllers),
                 host: host.to_owned(),
                 ..DriverConfig::default()
             },

@@ -23,7 +23,8 @@ const DEFAULT_ROUTER: &str = "http://localhost:15000";
 const EXAMPLES: &str = "\
 The router decides as it would for a real request, on what it knows at this moment, and dispatches nothing.
 It answers on its debug listener, which only its own machine reaches:
-  kubectl port-forward deploy/kthena-router 15000
+  kubectl port-forward --namespace NAMESPACE deploy/kthena-router 15000
+Nothing has to be switched on for that. Of several routers one is asked, and it tells what it knows itself.
 
 Examples:
   kthena explain --model llama --prompt 'Once upon a time'
@@ -156,7 +157,12 @@ async fn ask(router: &str, question: String) -> Result<Value> {
         .body(question)
         .send()
         .await
-        .with_context(|| format!("the router's debug listener does not answer at {router}"))?;
+        .with_context(|| {
+            format!(
+                "the router's debug listener does not answer at {router}; if the router runs on a cluster, bring it \
+                 here with `kubectl port-forward --namespace NAMESPACE deploy/kthena-router 15000`"
+            )
+        })?;
     let status = answer.status();
     let text = answer.text().await.context("the answer broke off")?;
     ensure!(

@@ -28,6 +28,15 @@ Examples:
 pub(crate) enum Command {
     /// Bring up what manifests describe and serve it until Ctrl-C.
     Up(UpArgs),
+    /// Change what runs to what manifests say.
+    #[command(after_help = "\
+Either all manifests are applied or none; all faults are told with file, line and field.
+
+Examples:
+  kthena local apply -f model.yaml
+  kthena local apply -f examples/rolling-update/next
+  sed s/v0.11.0/v0.12.0/ model.yaml | kthena local apply -f -")]
+    Apply(ApplyArgs),
     /// Stop everything; objects and logs are kept.
     #[command(after_help = "\
 Examples:
@@ -108,6 +117,15 @@ pub(crate) struct UpArgs {
     place: Place,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// A file or folder of manifests, or - for standard input; may be repeated
+    #[arg(short, long, value_name = "PATH", required = true)]
+    filename: Vec<PathBuf>,
+    #[command(flatten)]
+    place: Place,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Engine {
     /// The program a container names if it is on PATH, else the simulated engine
@@ -153,6 +171,10 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
     runtime.block_on(async {
         match command {
             Command::Up(args) => start(args).await?,
+            Command::Apply(args) => {
+                let layout = args.place.layout()?;
+                control::apply(&layout, &args.filename, &mut std::io::stdout()).await?;
+            }
             Command::Down(place) => {
                 let pid = control::down(&place.layout()?).await?;
                 writeln!(std::io::stdout(), "stopped (process {pid})")?;

@@ -12,6 +12,7 @@ mod flags;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let env = |name: &str| std::env::var(name).ok();
     settings.router.scheduling = config_file::load(args.config_file.as_deref())?;
     settings.router.kv = settings::kv(args, &settings.router.scheduling.config, env)?;
+    if settings.router.kv.is_none() && !settings::tokenizers(args, &env)?.is_empty() {
+        tracing::warn!("--tokenizer: nothing asks for tokens; kvcache-aware is not configured");
+    }
     match raise_descriptor_limit() {
         Ok(limit) => tracing::info!(limit, "open descriptors"),
         Err(error) => tracing::warn!(%error, "the limit on open descriptors stays as it is"),
@@ -62,7 +66,27 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
     });
     let client = kthena_cluster::connect(&settings.client).await?;
-    let served = router.run(client, shutdown).await;
+    // Admission goes on whatever becomes of it, and inference whatever becomes of admission.
+    let webhook = settings.webhook.map(|config| {
+        let (client, shutdown) = (client.clone(), shutdown.clone());
+        let tell = router.webhook_gauge();
+        tokio::spawn(async move {
+            let status = kthena_controllers_webhook::Status::default();
+            let told = status.clone();
+            let serve = kthena_controllers_webhook::run(client, config, status, shutdown);
+            tokio::select! {
+                () = serve => {}
+                () = told.follow(tell) => {}
+            }
+        })
+    });
+    let served = router.run(client, shutdown.clone()).await;
     reopening.abort();
+    shutdown.cancel();
+    if let Some(webhook) = webhook
+        && let Err(error) = webhook.await
+    {
+        tracing::error!(%error, "the webhook ended unexpectedly");
+    }
     Ok(served?)
 }

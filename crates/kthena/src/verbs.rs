@@ -72,7 +72,9 @@ impl Connection {
             kubeconfig: self.kubeconfig.clone(),
             ..ClientConfig::default()
         };
-        let client = kthena_cluster::connect(&config).await?;
+        let client = kthena_cluster::connect(&config).await.map_err(|error| {
+            anyhow!("{error}, for local mode: export KUBECONFIG=\"$(kthena local kubeconfig)\"")
+        })?;
         let namespace = self.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
         Ok(Session { client, namespace })
@@ -117,12 +119,36 @@ impl Session {
     }
 }
 
-/// The API server's own words, where there are any: they name the object and say why.
+/// The API server's own words, where there are any, and what may help.
 fn plain(error: kube::Error) -> anyhow::Error {
     match error {
+        // A server that knows the kind names the object in its answer.
+        kube::Error::Api(status) if status.code == 404 && status.details.is_none() => anyhow!(
+            "the cluster does not serve ModelServings; \
+             `kthena crds | kubectl apply --server-side -f -` installs the definitions"
+        ),
+        kube::Error::Api(status) if status.code == 404 => anyhow!(
+            "{}; `kthena get modelservings -A` lists those that there are",
+            status.message
+        ),
+        kube::Error::Api(status) if status.code == 401 => anyhow!(
+            "{}: the API server does not take the credentials of the kubeconfig",
+            status.message
+        ),
         kube::Error::Api(status) if !status.message.is_empty() => anyhow!("{}", status.message),
+        kube::Error::Service(cause) => anyhow!(
+            "the API server cannot be reached: {}; --kubeconfig names another, `kthena local status` tells whether \
+             local mode runs",
+            last_cause(cause.as_ref())
+        ),
         other => other.into(),
     }
+}
+
+/// What an error comes down to.
+fn last_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |cause| cause.source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// Text as a value in a query.
@@ -145,10 +171,16 @@ fn block_on<F: Future<Output = Result<ExitCode>>>(work: F) -> Result<ExitCode> {
 
 /// Writes to standard output. Nobody listening any more is no error.
 fn say(text: &str) -> Result<()> {
+    tell(text).map(drop)
+}
+
+/// Writes to standard output. False if nobody listens any more.
+fn tell(text: &str) -> Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

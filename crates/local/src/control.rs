@@ -1,7 +1,9 @@
-//! What other programs may do with a local Kthena: look, stop, forget.
+//! What other programs may do with a local Kthena: look, change, stop, forget.
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncReadExt, io::AsyncRead};
@@ -10,9 +12,12 @@ use kthena_api::model_serving::ModelServing;
 use kthena_cluster::{ClientConfig, ClientError, connect};
 use kube::Client;
 use kube::api::{Api, ListParams, LogParams};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
+use crate::apply::{self, ApplyError};
 use crate::layout::{Layout, LayoutError, Running};
+use crate::manifest::{self, ManifestFault};
 use crate::view::View;
 use crate::{frame, loads};
 
@@ -26,12 +31,12 @@ const STOP_PERIOD: Duration = Duration::from_millis(50);
 pub enum ControlError {
     /// Nothing runs.
     #[error("kthena does not run on {}; start it with `kthena local up -f FILE`", .0.display())]
-    NotRunning(std::path::PathBuf),
+    NotRunning(PathBuf),
     /// It runs and must not.
     #[error("kthena runs on {} (process {pid}); stop it first with `kthena local down`", root.display())]
     StillRunning {
         /// The state folder.
-        root: std::path::PathBuf,
+        root: PathBuf,
         /// Process id of its owner.
         pid: u32,
     },
@@ -41,11 +46,17 @@ pub enum ControlError {
         /// Process id.
         pid: u32,
         /// Its log.
-        log: std::path::PathBuf,
+        log: PathBuf,
     },
     /// The state folder cannot be used.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// The manifests cannot be read.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Manifests(Vec<ManifestFault>),
+    /// The manifests are refused.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
     /// The API server cannot be reached.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -124,6 +135,24 @@ pub async fn status(
     out.write_all(text.as_bytes()).map_err(io_error("output"))
 }
 
+/// Applies manifests to what runs, all of them or, with every fault told, none.
+///
+/// # Errors
+///
+/// If nothing runs, or something is wrong with the manifests.
+pub async fn apply(
+    layout: &Layout,
+    paths: &[PathBuf],
+    out: &mut impl Write,
+) -> Result<(), ControlError> {
+    let manifests = manifest::load(paths).map_err(ControlError::Manifests)?;
+    let client = client(layout).await?;
+    for applied in apply::apply(&client, &manifests).await? {
+        writeln!(out, "{} applied", applied.object).map_err(io_error("output"))?;
+    }
+    Ok(())
+}
+
 /// Which log of which pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogRequest {
@@ -186,12 +215,14 @@ async fn copy(stream: impl AsyncRead, out: &mut impl Write) -> io::Result<()> {
 pub async fn down(layout: &Layout) -> Result<u32, ControlError> {
     let owner = running(layout)?;
     let pid = i32::try_from(owner.pid).ok().and_then(Pid::from_raw);
+    let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     if let Some(pid) = pid {
         kill_process(pid, Signal::TERM)
             .map_err(|error| io_error(format!("process {}", owner.pid))(error.into()))?;
     }
     let deadline = Instant::now() + STOP_PATIENCE;
-    while layout.running()?.is_some() {
+    // It gives the folder back a moment before its process is gone.
+    while layout.running()?.is_some() || process.as_ref().is_some_and(is_alive) {
         if Instant::now() > deadline {
             return Err(ControlError::Stuck {
                 pid: owner.pid,
@@ -202,6 +233,11 @@ pub async fn down(layout: &Layout) -> Result<u32, ControlError> {
     }
     kthena_node::reap(&layout.node_state());
     Ok(owner.pid)
+}
+
+fn is_alive(process: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ended| ended == 0)
 }
 
 /// Ends whatever a crash left behind and removes the state folder.

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kthena_api::model_route::ModelRoute;
 use kthena_api::model_serving::ModelServing;
 use kthena_cluster::{Change, Scope, Store, watch};
+use kthena_controllers_driver::LeaderWorkerSet;
 use kube::Client;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,7 @@ type Changes<K> = Pin<Box<dyn Stream<Item = Change<K>> + Send>>;
 /// What is known of a cluster, kept up to date.
 pub struct Watched {
     servings: Kept<ModelServing>,
+    sets: Kept<LeaderWorkerSet>,
     pods: Kept<Pod>,
     routes: Kept<ModelRoute>,
     http: reqwest::Client,
@@ -85,6 +87,7 @@ impl Watched {
     pub fn start(client: &Client) -> Self {
         Self {
             servings: Kept::start(client),
+            sets: Kept::start(client),
             pods: Kept::start(client),
             routes: Kept::start(client),
             http: reqwest::Client::new(),
@@ -151,6 +154,7 @@ impl Watched {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = self.servings.next() => changed = true,
+                () = self.sets.next() => changed = true,
                 () = self.pods.next() => changed = true,
                 () = self.routes.next() => changed = true,
                 // Lines tell changes alone; with many pods, looking at all of them for nothing is not free.
@@ -171,17 +175,20 @@ impl Watched {
     }
 
     fn view(&self) -> View {
-        View::of(
+        let mut view = View::of(
             self.servings
                 .store
                 .iter()
                 .map(|(_, serving)| serving.as_ref()),
             self.pods.store.iter().map(|(_, pod)| pod.as_ref()),
-        )
+        );
+        view.expect(self.sets.store.iter().map(|(_, set)| set.as_ref()));
+        view
     }
 
     fn is_complete(&self) -> bool {
         self.servings.store.is_synced()
+            && self.sets.store.is_synced()
             && self.pods.store.is_synced()
             && self.routes.store.is_synced()
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 use kthena_api::labels;
 use kthena_api::model_serving::ModelServing;
+use kthena_controllers_driver::LeaderWorkerSet;
 
 /// Everything worth showing at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -109,6 +110,17 @@ impl View {
         Self { servings, others }
     }
 
+    /// Adds `LeaderWorkerSet`s whose `ModelServing` is not there yet: they are waited for too.
+    pub fn expect<'a>(&mut self, sets: impl IntoIterator<Item = &'a LeaderWorkerSet>) {
+        for set in sets {
+            let waiting = set_view(set);
+            if self.servings.iter().all(|one| one.name != waiting.name) {
+                self.servings.push(waiting);
+            }
+        }
+        self.servings.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
     /// Every pod.
     pub fn pods(&self) -> impl Iterator<Item = &PodView> {
         self.servings
@@ -167,6 +179,26 @@ fn serving_view(serving: &ModelServing) -> ServingView {
             .is_some_and(|generation| status.observed_generation >= generation),
         waiting,
         groups: BTreeMap::new(),
+    }
+}
+
+/// A set that nothing serves yet.
+fn set_view(set: &LeaderWorkerSet) -> ServingView {
+    let status = set.status.clone().unwrap_or_default();
+    let mut conditions = status.conditions.into_iter().flatten();
+    let blocked = conditions.find(|one| one.type_ == "Blocked" && one.status == "True");
+    let waiting = blocked.map_or_else(
+        || "waiting for its ModelServing".to_owned(),
+        |blocked| blocked.message,
+    );
+    ServingView {
+        name: display_name(
+            set.metadata.namespace.as_deref(),
+            set.metadata.name.as_deref(),
+        ),
+        wanted: set.spec.replicas.unwrap_or(1),
+        waiting: Some(waiting),
+        ..ServingView::default()
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! `KTHENA_CHAOS_SECONDS` says how long it goes on; a short time by default.
 
-mod client;
+pub(crate) mod client;
 mod engines;
 
 use std::collections::BTreeMap;

@@ -9,13 +9,13 @@ use rustix::process::Signal;
 use crate::machine::{Ended, end, ended, example, until};
 
 /// A real control plane, and `kthena controller-manager` beside it.
-struct Cluster {
-    plane: ControlPlane,
+pub(crate) struct Cluster {
+    pub(crate) plane: ControlPlane,
     manager: Option<Child>,
 }
 
 impl Cluster {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let plane = ControlPlane::start(&[Part::ControllerManager, Part::Scheduler, Part::Kwok])
             .await
             .unwrap();
@@ -38,7 +38,7 @@ impl Cluster {
         cluster
     }
 
-    fn kubectl(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Ended {
         let mut command = control_plane::kubectl().unwrap();
         ended(
             &command
@@ -50,7 +50,7 @@ impl Cluster {
         )
     }
 
-    fn start_manager(&mut self) {
+    pub(crate) fn start_manager(&mut self) {
         let manager = Command::new(binary::kthena().unwrap())
             .args([
                 "controller-manager",
@@ -65,7 +65,7 @@ impl Cluster {
         self.manager = Some(manager);
     }
 
-    fn stop_manager(&mut self, signal: Signal) -> Ended {
+    pub(crate) fn stop_manager(&mut self, signal: Signal) -> Ended {
         end(self.manager.take().unwrap(), signal)
     }
 

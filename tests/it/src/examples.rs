@@ -107,6 +107,37 @@ fn workers_find_their_entry_pod() {
 }
 
 #[test]
+fn a_leader_worker_set_is_served_like_any_model() {
+    let machine = Machine::new();
+    let router = machine.up(&example("leader-worker-set"));
+    let said = until("a worker's log", || {
+        let log = machine.run(&["logs", "vllm-1-default-0-1"]).stdout;
+        log.contains("joins").then_some(log)
+    });
+    let address = "jsonpath={.status.podIP}";
+    let leader = machine
+        .kubectl(&["get", "pod", "vllm-1-default-0-0", "-o", address])
+        .stdout;
+    let expected = format!("worker 1 of 2 joins {leader}:6379");
+    assert!(said.contains(&expected), "{said} lacks {expected}");
+    assert_eq!(chat(&router, "llama-8b", &[]).0, 200);
+
+    let scaled = machine.kubectl(&["scale", "lws", "vllm", "--replicas=3"]);
+    assert!(scaled.stdout.contains("scaled"), "{}", scaled.stderr);
+    until("three groups", || {
+        let table = machine.kubectl(&["get", "lws"]).stdout;
+        let row: Vec<_> = table.lines().nth(1)?.split_whitespace().collect();
+        (row.get(..4) == Some(&["vllm", "3", "3", "3"])).then_some(())
+    });
+
+    machine.kubectl(&["delete", "lws", "vllm"]);
+    until("nothing is left", || {
+        let left = machine.kubectl(&["get", "lws,modelservings,pods", "-o", "name"]);
+        left.stdout.is_empty().then_some(())
+    });
+}
+
+#[test]
 fn prefill_and_decode_pods_come_up_in_one_group() {
     let machine = Machine::new();
     machine.up(&example("prefill-decode"));

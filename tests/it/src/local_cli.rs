@@ -157,8 +157,10 @@ fn a_program_that_is_not_there_is_named_in_the_pods_events() {
 #[test]
 fn what_needs_a_running_kthena_says_how_to_start_it() {
     let machine = Machine::new();
+    let quickstart = example("quickstart");
+    let apply = ["apply", "-f", quickstart.to_str().unwrap()];
 
-    for command in [&["status"][..], &["logs", "pod"], &["down"]] {
+    for command in [&["status"][..], &["logs", "pod"], &["down"], &apply] {
         let ended = machine.run(command);
         assert!(!ended.success, "{command:?}");
         assert!(
@@ -198,6 +200,32 @@ fn status_shows_groups_pods_and_load_and_kubectl_the_same_objects() {
         "{}",
         servings.stdout
     );
+}
+
+#[test]
+fn an_apply_changes_what_runs_or_nothing_at_all() {
+    let machine = Machine::new();
+    machine.up(&example("quickstart"));
+    let replicas = || {
+        let path = "jsonpath={.spec.replicas}";
+        machine
+            .kubectl(&["get", "modelserving", "qwen", "-o", path])
+            .stdout
+    };
+    let good = std::fs::read_to_string(example("quickstart").join("model-serving.yaml")).unwrap();
+    let good = machine.write("good.yaml", &good.replace("replicas: 2", "replicas: 1"));
+    let bad = machine.write("broken.yaml", THREE_FAULTS);
+    let [good, bad] = [&good, &bad].map(|path| path.to_str().unwrap());
+
+    let refused = machine.run(&["apply", "-f", good, "-f", bad]);
+    assert!(!refused.success);
+    let expected = format!("{bad}:6: spec.recoveryPolicy: ");
+    assert!(refused.stderr.contains(&expected), "{}", refused.stderr);
+    assert_eq!(replicas(), "2", "none of them is applied");
+
+    let applied = machine.run(&["apply", "-f", good]);
+    assert_eq!(applied.stdout, "modelserving/qwen applied\n");
+    assert_eq!(replicas(), "1");
 }
 
 #[test]

@@ -30,6 +30,7 @@ impl Router {
             .map(|listener| listener.local_addr().unwrap().port());
         let program = Command::new(binary::kthena().unwrap())
             .arg("router")
+            .arg("--enable-webhook=false")
             .args([
                 format!("--port={port}"),
                 format!("--metrics-port={metrics}"),

@@ -3,9 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 /// Answers each chat with a stream: one event at once, the end when the test says so.
 pub(crate) struct Engine {
@@ -18,7 +19,8 @@ const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\
 const STREAM_END: &str = "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
 
 impl Engine {
-    pub(crate) async fn start() -> Self {
+    /// An engine that shakes hands with `acceptor` if there is one.
+    pub(crate) async fn start(acceptor: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let ends = Arc::new(Semaphore::new(0));
@@ -26,14 +28,23 @@ impl Engine {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(stream, Arc::clone(&held)));
+                let (ends, acceptor) = (Arc::clone(&held), acceptor.clone());
+                tokio::spawn(async move {
+                    match acceptor {
+                        None => serve(stream, ends).await,
+                        Some(acceptor) => serve(acceptor.accept(stream).await?, ends).await,
+                    }
+                });
             }
         });
         Self { address, ends }
     }
 }
 
-async fn serve(mut stream: TcpStream, ends: Arc<Semaphore>) -> std::io::Result<()> {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    ends: Arc<Semaphore>,
+) -> std::io::Result<()> {
     let mut request = Vec::new();
     loop {
         // Every request of these tests ends like this.

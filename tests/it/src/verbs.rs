@@ -1,14 +1,20 @@
 //! `get`, `describe`, `rollout` and `explain` against the API server and the router of local mode.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use kthena_testkit::binary;
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::machine::{Ended, Machine, ended, example, until};
+use crate::machine::{Ended, Machine, end, ended, example, until};
 
 /// `kthena …` with the kubeconfig of this machine.
 fn kthena(machine: &Machine, line: &str) -> Ended {
+    ended(&command(machine, line).output().unwrap())
+}
+
+fn command(machine: &Machine, line: &str) -> Command {
     let mut command = Command::new(binary::kthena().unwrap());
     command
         .args(line.split(' '))
@@ -16,7 +22,7 @@ fn kthena(machine: &Machine, line: &str) -> Ended {
         .env("KUBECONFIG", machine.state_dir().join("kubeconfig"))
         .env_remove("RUST_LOG")
         .stdin(Stdio::null());
-    ended(&command.output().unwrap())
+    command
 }
 
 /// What a command that must succeed says.
@@ -80,7 +86,8 @@ fn models_are_listed_in_every_format_and_described() {
     );
     assert_eq!(
         refused(&machine, "get ms nobody"),
-        "error: modelservings.workload.serving.volcano.sh \"nobody\" not found\n"
+        "error: modelservings.workload.serving.volcano.sh \"nobody\" not found; \
+         `kthena get modelservings -A` lists those that there are\n"
     );
 
     let about = told(&machine, "describe ms qwen");
@@ -142,5 +149,71 @@ fn a_rollout_is_held_resumed_watched_and_taken_back() {
     assert_has(
         &refused(&machine, "rollout undo ms qwen --to-revision none"),
         &["revision none is not stored"],
+    );
+    assert_has(
+        &refused(&machine, "rollout undo ms qwen"),
+        &[
+            "a revision is stored only as long as a group runs it",
+            "apply the manifest of the one before",
+        ],
+    );
+    let second = cells(&told(&machine, "rollout history ms qwen"))[0][0].to_owned();
+    assert_has(
+        &told(
+            &machine,
+            &format!("rollout history ms qwen --revision {second}"),
+        ),
+        &["- name: server\n", "image: vllm/vllm-openai:v0.12.0"],
+    );
+}
+
+#[test]
+fn changes_are_followed_in_the_columns_of_the_table() {
+    let machine = Machine::new();
+    machine.up(&example("quickstart"));
+    let mut watching = command(&machine, "get ms qwen -w")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    let header = next();
+    assert_has(&next(), &["2/2", "Available"]);
+
+    let replicas = r#"{"spec":{"replicas":1}}"#;
+    machine.kubectl(&[
+        "patch",
+        "modelserving",
+        "qwen",
+        "--type=merge",
+        "-p",
+        replicas,
+    ]);
+
+    // The spec, then the status as the second group goes.
+    let mut row = next();
+    while !row.contains("1/1") {
+        row = next();
+    }
+    let column = header.find("STATUS").unwrap();
+    assert!(row[column..].starts_with("Available"), "{header}\n{row}");
+    end(watching, Signal::TERM);
+}
+
+#[test]
+fn what_keeps_it_from_the_cluster_is_told_with_a_way_out() {
+    let machine = Machine::new();
+    let kubeconfig = machine.state_dir().join("kubeconfig");
+    assert_has(
+        &refused(&machine, "get ms"),
+        &["export KUBECONFIG=\"$(kthena local kubeconfig)\""],
+    );
+
+    machine.up(&example("quickstart"));
+    assert!(machine.run(&["down"]).success);
+    assert!(kubeconfig.exists());
+    assert_has(
+        &refused(&machine, "get ms"),
+        &["the API server cannot be reached", "kthena local status"],
     );
 }

@@ -22,26 +22,19 @@ impl Controller {
     }
 }
 
+/// Name of the part of the `ModelServing` controller that serves `LeaderWorkerSet`s; it is on unless it is excluded.
+const LEADER_WORKER_SETS: &str = "leaderworkerset";
+
 /// Reads a comma separated list. Naming a controller beats excluding it; `*` stands for all that are not excluded,
 /// and so does a list of nothing but exclusions. A list that names nothing known asks for all.
 pub(super) fn enabled(list: &str) -> BTreeSet<Controller> {
-    let entries: Vec<_> = list
-        .split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-        .collect();
+    let entries: Vec<_> = entries(list).collect();
     let has_only_exclusions =
         !entries.is_empty() && entries.iter().all(|entry| entry.starts_with('-'));
     let takes_rest = has_only_exclusions || entries.contains(&"*");
     let is_enabled = |controller: &Controller| {
         let name = controller.name();
-        let is_named = entries
-            .iter()
-            .any(|entry| entry.strip_prefix('+').unwrap_or(entry) == name);
-        let is_excluded = entries
-            .iter()
-            .any(|entry| entry.strip_prefix('-') == Some(name));
-        is_named || takes_rest && !is_excluded
+        is_named(list, name) || takes_rest && !is_excluded(list, name)
     };
     let chosen: BTreeSet<_> = Controller::ALL.into_iter().filter(is_enabled).collect();
     if chosen.is_empty() {
@@ -49,4 +42,23 @@ pub(super) fn enabled(list: &str) -> BTreeSet<Controller> {
     } else {
         chosen
     }
+}
+
+/// Whether the `ModelServing` controller serves `LeaderWorkerSet`s too.
+pub(super) fn serves_leader_worker_sets(list: &str) -> bool {
+    is_named(list, LEADER_WORKER_SETS) || !is_excluded(list, LEADER_WORKER_SETS)
+}
+
+fn entries(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+}
+
+fn is_named(list: &str, name: &str) -> bool {
+    entries(list).any(|entry| entry.strip_prefix('+').unwrap_or(entry) == name)
+}
+
+fn is_excluded(list: &str, name: &str) -> bool {
+    entries(list).any(|entry| entry.strip_prefix('-') == Some(name))
 }

@@ -1,7 +1,7 @@
 use clap::Parser;
 
 use super::Args;
-use super::controllers::{Controller, enabled};
+use super::controllers::{Controller, enabled, serves_leader_worker_sets};
 
 #[derive(Debug, Parser)]
 struct Program {
@@ -39,6 +39,32 @@ fn r101_controllers_list() {
             "{list:?}"
         );
     }
+}
+
+#[test]
+fn r89_leader_worker_sets_come_with_the_controller_unless_they_are_excluded() {
+    use Controller::{Autoscaler, ModelBooster, ModelServing};
+    let cases = [
+        ("*", true),
+        ("", true),
+        ("modelserving", true),
+        ("-leaderworkerset", false),
+        ("*, -leaderworkerset", false),
+        ("modelserving,-leaderworkerset", false),
+        ("-leaderworkerset,+leaderworkerset", true),
+    ];
+    for (list, expected) in cases {
+        assert_eq!(serves_leader_worker_sets(list), expected, "{list:?}");
+        assert!(enabled(list).contains(&ModelServing), "{list:?}");
+    }
+    let all = [ModelServing, ModelBooster, Autoscaler];
+    assert_eq!(
+        enabled("-leaderworkerset").into_iter().collect::<Vec<_>>(),
+        all,
+        "an exclusion implies the rest"
+    );
+    let args = parse(&["--controllers=-leaderworkerset"]).unwrap();
+    assert!(!args.resolve("host").unwrap().driver.leader_worker_sets);
 }
 
 #[test]

@@ -111,3 +111,20 @@ fn a_refusal() {
         "Model     x\nRefused   404 route not found\n"
     );
 }
+
+#[test]
+fn a_router_that_is_not_here_is_told_how_to_be_brought_here() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+
+    let asked = runtime.block_on(ask(&format!("http://{nobody}"), "{}".to_owned()));
+
+    let told = asked.unwrap_err().to_string();
+    assert!(told.contains("kubectl port-forward"), "{told}");
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args as ClapArgs, ValueEnum};
 use kthena_api::duration::GoDuration;
+use kthena_router_proxy::LocalTokenizer;
 
 /// 64 MiB.
 const DEFAULT_BODY: NonZeroUsize = NonZeroUsize::new(64 << 20).unwrap();
@@ -43,6 +44,19 @@ pub(crate) struct Args {
     /// Key of the inference listener, PEM; needs --tls-cert.
     #[arg(long, default_value = "")]
     pub(super) tls_key: String,
+    /// Certificates that engines with protocol https are trusted by, beside the system's authorities, PEM: an
+    /// authority's, or an engine's own. Read again when the file changes.
+    #[arg(long)]
+    pub(super) engine_ca_cert: Option<PathBuf>,
+    /// The name that certificates of engines are for; without this flag, the address of the pod.
+    #[arg(long)]
+    pub(super) engine_tls_server_name: Option<String>,
+    /// Take any certificate of an engine: what is said is encrypted, but perhaps for somebody else.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) engine_insecure_skip_verify: Option<GoFlag>,
+    /// How long an engine may say nothing while a request waits for it, for example 10m; 0 = for ever.
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    pub(super) engine_idle_timeout: Duration,
     /// Serve the listeners of Gateways.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) enable_gateway_api: Option<GoFlag>,
@@ -113,12 +127,18 @@ pub(crate) struct Args {
     /// Data-parallel ranks of an engine.
     #[arg(long, default_value_t = NonZeroU16::MIN)]
     pub(super) kv_events_ranks: NonZeroU16,
-    /// Topic of vLLM's cache events.
-    #[arg(long, default_value = "kv-events")]
+    /// Topic of vLLM's cache events; without it all topics are heard.
+    #[arg(long, default_value = "")]
     pub(super) kv_events_topic: String,
     /// Bytes that the index of cache events may use.
     #[arg(long, default_value_t = DEFAULT_INDEX)]
     pub(super) kv_index_bytes: NonZeroUsize,
+    /// Tokenize prompts of a model here instead of asking its engines: the name they know it by, and a folder with its
+    /// tokenizer.json and `tokenizer_config.json` as Hugging Face lays them out, for example
+    /// --tokenizer qwen=/models/Qwen3-8B; may be repeated. Without this flag: those in `KTHENA_TOKENIZERS`, separated by
+    /// commas.
+    #[arg(long = "tokenizer", value_name = "MODEL=FOLDER", value_parser = local_tokenizer)]
+    pub(super) tokenizers: Vec<LocalTokenizer>,
     /// Answer errors as earlier releases did: their statuses, bodies of a bare JSON string.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) legacy_errors: Option<GoFlag>,
@@ -165,10 +185,28 @@ pub(super) struct Klog {
     pub(super) legacy_threshold: Option<GoFlag>,
 }
 
+/// A duration in Go's syntax.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<GoDuration>().ok().and_then(GoDuration::to_std);
+    parsed.ok_or_else(|| "expected a duration, for example 30s or 2m".to_owned())
+}
+
+/// A model and the folder of its tokenizer.
+pub(super) fn local_tokenizer(text: &str) -> Result<LocalTokenizer, String> {
+    let (model, folder) = text.split_once('=').unwrap_or_default();
+    if model.is_empty() || folder.is_empty() {
+        return Err("expected a model and a folder, for example qwen=/models/Qwen3-8B".to_owned());
+    }
+    Ok(LocalTokenizer {
+        model: model.to_owned(),
+        folder: folder.into(),
+    })
+}
+
 /// A duration in Go's syntax that is longer than nothing.
 fn positive_duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<GoDuration>().ok().and_then(GoDuration::to_std);
-    parsed
+    duration(text)
+        .ok()
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| "expected a duration above zero, for example 30s or 2m".to_owned())
 }

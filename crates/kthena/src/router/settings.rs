@@ -4,16 +4,18 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 use kthena_api::duration::GoDuration;
 use kthena_cluster::{ClientConfig, RequestRate};
+use kthena_controllers_webhook::WebhookConfig;
 use kthena_router_proxy::{
-    AccessLogFormat, AccessLogOutput, ErrorStyle, KvConfig, KvSource, Limits, QueueConfig,
-    RedisAddress, RedisConfig, RouterConfig, SchedulerConfig, ScorerName, ScrapeConfig,
-    SharingConfig, TlsFiles, TokensConfig,
+    AccessLogFormat, AccessLogOutput, CertificateCheck, EngineTrust, ErrorStyle, EventSource,
+    KvConfig, KvSource, Limits, LocalTokenizer, QueueConfig, RedisAddress, RedisConfig,
+    RouterConfig, SchedulerConfig, ScorerName, ScrapeConfig, SharingConfig, TlsFiles, TokensConfig,
 };
 
-use super::flags::{Args, GoFlag, KvIndexSource};
+use super::flags::{Args, GoFlag, KvIndexSource, local_tokenizer};
+use super::webhook;
 
 /// How often certificate files are looked at for a new pair.
 const TLS_RELOAD: Duration = Duration::from_secs(10);
@@ -26,6 +28,8 @@ const REDIS_BUDGET: Duration = Duration::from_millis(50);
 pub(super) struct Settings {
     pub(super) router: RouterConfig,
     pub(super) client: ClientConfig,
+    /// `None` if no admission is served.
+    pub(super) webhook: Option<WebhookConfig>,
     /// What was asked for but is not done, or was not understood.
     pub(super) warnings: Vec<String>,
 }
@@ -49,18 +53,13 @@ pub(super) fn resolve(
     let router = RouterConfig {
         listen: listen(args.port),
         tls,
+        engine_trust: engine_trust(args, &mut warnings)?,
         // Whoever reaches it sees everything, so it must not be on the pod's address.
         debug_listen: Some(SocketAddr::from((
             Ipv4Addr::LOCALHOST,
             args.debug_port.get(),
         ))),
-        limits: Limits {
-            body: args.max_request_bytes.get(),
-            head: args.max_header_bytes.get(),
-            head_time: args.header_timeout,
-            idle: args.idle_timeout,
-            ..defaults.limits
-        },
+        limits: limits(args, defaults.limits),
         explain: flag("enable-explain-header", args.enable_explain_header.as_ref())?
             .unwrap_or(false),
         metrics_listen: Some(listen(args.metrics_port)),
@@ -107,11 +106,12 @@ pub(super) fn resolve(
     Ok(Settings {
         router,
         client,
+        webhook: webhook::resolve(args, &env)?,
         warnings,
     })
 }
 
-fn flag(name: &str, value: Option<&GoFlag>) -> anyhow::Result<Option<bool>> {
+pub(super) fn flag(name: &str, value: Option<&GoFlag>) -> anyhow::Result<Option<bool>> {
     match value.map(|text| (text, go_bool(text))) {
         None => Ok(None),
         Some((_, Some(value))) => Ok(Some(value)),
@@ -131,6 +131,37 @@ fn tls(args: &Args) -> anyhow::Result<Option<TlsFiles>> {
     }))
 }
 
+fn limits(args: &Args, mut limits: Limits) -> Limits {
+    limits.body = args.max_request_bytes.get();
+    limits.head = args.max_header_bytes.get();
+    limits.head_time = args.header_timeout;
+    limits.idle = args.idle_timeout;
+    limits.engine_idle = Some(args.engine_idle_timeout).filter(|limit| !limit.is_zero());
+    limits
+}
+
+fn engine_trust(args: &Args, warnings: &mut Vec<String>) -> anyhow::Result<EngineTrust> {
+    let skip = flag(
+        "engine-insecure-skip-verify",
+        args.engine_insecure_skip_verify.as_ref(),
+    )?;
+    let check = if skip.unwrap_or(false) {
+        warnings.push(
+            "--engine-insecure-skip-verify: whoever is in between can read and change what engines are told"
+                .to_owned(),
+        );
+        CertificateCheck::Off
+    } else {
+        CertificateCheck::Full
+    };
+    Ok(EngineTrust {
+        authorities: args.engine_ca_cert.clone(),
+        name: args.engine_tls_server_name.clone(),
+        check,
+        reload: TLS_RELOAD,
+    })
+}
+
 /// Warns of flags that ask for what this release lacks.
 fn warn_of_absent(args: &Args, warnings: &mut Vec<String>) -> anyhow::Result<()> {
     let gateway = flag("enable-gateway-api", args.enable_gateway_api.as_ref())?.unwrap_or(false);
@@ -144,11 +175,6 @@ fn warn_of_absent(args: &Args, warnings: &mut Vec<String>) -> anyhow::Result<()>
     );
     if gateway {
         warnings.push("--enable-gateway-api: this release serves no Gateways; requests are routed without them".to_owned());
-    }
-    if flag("enable-webhook", args.enable_webhook.as_ref())? == Some(true) {
-        warnings.push(
-            "--enable-webhook: this release runs no admission server in the router".to_owned(),
-        );
     }
     Ok(())
 }
@@ -190,13 +216,13 @@ pub(super) fn kv(
             },
             budget: REDIS_BUDGET,
         },
-        (KvIndexSource::Events, _) => KvSource::Events {
+        (KvIndexSource::Events, _) => KvSource::Events(EventSource {
             port: args.kv_events_port.get(),
             ranks: args.kv_events_ranks.get(),
             topic: args.kv_events_topic.clone(),
             replay_port: args.kv_events_replay_port.map(NonZeroU16::get),
             budget: args.kv_index_bytes.get(),
-        },
+        }),
     };
     let plugin = &scheduler.args.kvcache_aware;
     Ok(Some(KvConfig {
@@ -204,11 +230,39 @@ pub(super) fn kv(
         tokens: TokensConfig {
             vllm_port: plugin.vllm_tokenizer_port,
             sglang_port: plugin.sglang_tokenizer_port,
+            local: tokenizers(args, &env)?,
             ..TokensConfig::default()
         },
-        block_tokens: plugin.block_tokens.get(),
-        max_blocks: plugin.max_blocks.get(),
     }))
+}
+
+/// The models whose prompts are tokenized here.
+pub(super) fn tokenizers(
+    args: &Args,
+    env: &impl Fn(&str) -> Option<String>,
+) -> anyhow::Result<Vec<LocalTokenizer>> {
+    const NAME: &str = "KTHENA_TOKENIZERS";
+    let mut found = args.tokenizers.clone();
+    if found.is_empty() {
+        let text = env(NAME).unwrap_or_default();
+        for item in text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+        {
+            let one =
+                local_tokenizer(item).map_err(|problem| anyhow!("{NAME}: {item:?}: {problem}"))?;
+            found.push(one);
+        }
+    }
+    for (at, one) in found.iter().enumerate() {
+        let model = &one.model;
+        ensure!(
+            found[..at].iter().all(|other| other.model != *model),
+            "--tokenizer: the model {model:?} is named twice"
+        );
+    }
+    Ok(found)
 }
 
 fn request_rate(args: &Args) -> Option<RequestRate> {

@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use kthena_router_proxy::{
-    AccessLogFormat, AccessLogOutput, ErrorStyle, KvSource, RouterConfig, SchedulerConfig,
-    ScorerName, ScrapeConfig,
+    AccessLogFormat, AccessLogOutput, CertificateCheck, ErrorStyle, KvSource, LocalTokenizer,
+    RouterConfig, SchedulerConfig, ScorerName, ScrapeConfig,
 };
 
 use super::settings::{Settings, resolve};
@@ -98,13 +98,47 @@ fn where_cache_contents_are_known_from(
     });
 
     let source = kv.unwrap().map(|kv| match kv.source {
-        KvSource::Events { port, .. } => {
-            assert_eq!(port, 5557);
+        KvSource::Events(events) => {
+            assert_eq!(events.port, 5557);
             "events"
         }
         KvSource::Redis { .. } => "redis",
     });
     assert_eq!(source, wanted);
+}
+
+#[rstest]
+#[case::flags(&["--tokenizer=a=/models/a", "--tokenizer", "b=/models/x=y"], "c=/z")]
+#[case::environment(&[], "a=/models/a, b=/models/x=y,")]
+fn tokenizers_of_models(#[case] flags: &[&str], #[case] env: &str) {
+    let local = local_tokenizers(flags, env).unwrap();
+    let found: Vec<_> = local
+        .iter()
+        .map(|one| (one.model.as_str(), one.folder.to_str().unwrap()))
+        .collect();
+    assert_eq!(found, [("a", "/models/a"), ("b", "/models/x=y")]);
+}
+
+#[rstest]
+#[case::no_folder(&["--tokenizer=a"], "")]
+#[case::no_model(&["--tokenizer==/x"], "")]
+#[case::twice(&["--tokenizer=a=/x", "--tokenizer=a=/y"], "")]
+#[case::in_the_environment(&[], "a")]
+fn tokenizers_that_are_none(#[case] flags: &[&str], #[case] env: &str) {
+    assert!(local_tokenizers(flags, env).is_err());
+}
+
+#[test]
+fn no_tokenizers() {
+    assert_eq!(local_tokenizers(&[], "").unwrap(), []);
+}
+
+fn local_tokenizers(flags: &[&str], env: &str) -> anyhow::Result<Vec<LocalTokenizer>> {
+    let flags = ["router", "--kv-index=events"].iter().chain(flags).copied();
+    let program = Program::try_parse_from(flags)?;
+    let env = |name: &str| (name == "KTHENA_TOKENIZERS").then(|| env.to_owned());
+    let kv = super::settings::kv(&program.args, &SchedulerConfig::default(), env)?;
+    Ok(kv.map(|kv| kv.tokens.local).unwrap_or_default())
 }
 
 #[test]
@@ -152,6 +186,43 @@ fn every_flag_of_existing_manifests_is_accepted() {
 }
 
 #[rstest]
+#[case::by_default(&[], &[], "default", 8443)]
+#[case::asked_for(&["--enable-webhook", "--webhook-port=9443"], &[("POD_NAMESPACE", "serving")], "serving", 9443)]
+fn w1_the_router_serves_admission(
+    #[case] flags: &[&str],
+    #[case] env: &[(&str, &str)],
+    #[case] namespace: &str,
+    #[case] port: u16,
+) {
+    let webhook = settings(flags, env).unwrap().webhook.unwrap();
+
+    assert_eq!(
+        (webhook.namespace.as_str(), webhook.listen.port()),
+        (namespace, port)
+    );
+    assert_eq!(webhook.secret, "kthena-router-webhook-certs");
+    assert_eq!(webhook.service, "kthena-router-webhook");
+    assert_eq!(webhook.certificate.to_str(), Some("/etc/tls/tls.crt"));
+    let paths: Vec<_> = webhook.endpoints.iter().map(|one| one.path).collect();
+    assert_eq!(
+        paths,
+        [
+            "/validate/modelroute",
+            "/validate/modelserver",
+            "/validate/externalmodelprovider"
+        ]
+    );
+}
+
+#[test]
+fn admission_can_be_switched_off() {
+    assert_eq!(
+        settings(&["--enable-webhook=false"], &[]).unwrap().webhook,
+        None
+    );
+}
+
+#[rstest]
 #[case::unknown_flag(&["--nonsense"], &[])]
 #[case::port_zero(&["--metrics-port=0"], &[])]
 #[case::port_too_large(&["--port=65536"], &[])]
@@ -160,6 +231,7 @@ fn every_flag_of_existing_manifests_is_accepted() {
 #[case::no_header_time(&["--header-timeout=0s"], &[])]
 #[case::no_duration(&["--idle-timeout=30"], &[])]
 #[case::no_body(&["--max-request-bytes=0"], &[])]
+#[case::no_idle_time(&["--engine-idle-timeout=-1s"], &[])]
 #[case::extension_without_gateway(&["--enable-gateway-api-inference-extension"], &[])]
 #[case::no_go_bool(&["--enable-webhook=yes"], &[])]
 fn what_stops_the_start(#[case] flags: &[&str], #[case] env: &[(&str, &str)]) {
@@ -168,7 +240,6 @@ fn what_stops_the_start(#[case] flags: &[&str], #[case] env: &[(&str, &str)]) {
 
 #[rstest]
 #[case::gateway(&["--enable-gateway-api"], &[], "--enable-gateway-api")]
-#[case::webhook_asked_for(&["--enable-webhook"], &[], "--enable-webhook")]
 #[case::drain_timeout(&[], &[("DRAIN_TIMEOUT", "300")], "DRAIN_TIMEOUT")]
 #[case::drain_timeout_zero(&[], &[("DRAIN_TIMEOUT", "0s")], "DRAIN_TIMEOUT")]
 #[case::scrape_interval(&[], &[("METRICS_SCRAPE_INTERVAL", "0s")], "METRICS_SCRAPE_INTERVAL")]
@@ -247,4 +318,30 @@ fn tls_and_limits() {
     assert_eq!((limits.body, limits.head), (1000, 2000));
     assert_eq!((limits.head_time.as_secs(), limits.idle.as_secs()), (3, 90));
     assert!(router.explain);
+}
+
+#[test]
+fn how_engines_are_trusted_and_how_long_they_may_be_silent() {
+    let flags = [
+        "--engine-ca-cert=/tls/ca.crt",
+        "--engine-tls-server-name=engines.example",
+        "--engine-idle-timeout=90s",
+    ];
+    let router = settings(&flags, &[]).unwrap().router;
+    let trust = router.engine_trust;
+    assert_eq!(
+        (trust.authorities.as_deref(), trust.name.as_deref()),
+        (Some(Path::new("/tls/ca.crt")), Some("engines.example"))
+    );
+    assert_eq!(trust.check, CertificateCheck::Full);
+    assert_eq!(
+        router.limits.engine_idle.map(|limit| limit.as_secs()),
+        Some(90)
+    );
+
+    let flags = ["--engine-insecure-skip-verify", "--engine-idle-timeout=0s"];
+    let loose = settings(&flags, &[]).unwrap();
+    assert_eq!(loose.router.engine_trust.check, CertificateCheck::Off);
+    assert_eq!(loose.router.limits.engine_idle, None);
+    assert_eq!(loose.warnings.len(), 1, "{:?}", loose.warnings);
 }

@@ -1,15 +1,18 @@
 //! `kthena get`.
 
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use futures::StreamExt;
 use jiff::Timestamp;
 use kthena_api::model_serving::ModelServing;
-use kthena_cluster::Target;
+use kthena_cluster::{Change, Scope, Target, watch};
 use serde_json::{Value, json};
 
+use super::table::Table;
 use super::view::{self, Columns};
-use super::{Connection, Kind, Output, block_on, say, typed};
+use super::{Connection, Kind, Output, Session, block_on, say, tell, typed};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +20,7 @@ Examples:
   kthena get ms -A -o wide                 of all namespaces, with what each waits for
   kthena get ms llama -o yaml
   kthena get ms -l team=search -o name
+  kthena get ms llama -w                   and a line for every change, until Ctrl-C
   kthena get ms --kubeconfig \"$(kthena local kubeconfig)\"";
 
 /// Flags of `kthena get`.
@@ -33,6 +37,9 @@ pub(crate) struct Args {
     /// Only those whose labels match
     #[arg(short = 'l', long, default_value = "")]
     selector: String,
+    /// Go on with every change
+    #[arg(short, long)]
+    watch: bool,
     /// Print objects, names, or more columns
     #[arg(short, long)]
     output: Option<Output>,
@@ -53,9 +60,86 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 .await?
         };
         let objects: Vec<Value> = objects.into_iter().map(typed).collect();
-        say(&text(args, objects)?)?;
+        if args.watch {
+            follow(args, &session, objects).await?;
+        } else {
+            say(&text(args, objects)?)?;
+        }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Prints what there is and then each change of it, until nobody listens.
+async fn follow(args: &Args, session: &Session, objects: Vec<Value>) -> Result<()> {
+    let columns = args.columns();
+    let mut table = Table::new(&view::header(columns));
+    let is_table = matches!(args.output, None | Some(Output::Wide));
+    let mut shown = Vec::new();
+    for object in &objects {
+        let serving: ModelServing = serde_json::from_value(object.clone())?;
+        table.row(view::row(&serving, columns, Timestamp::now()));
+        shown.push(stamp(&serving));
+    }
+    let begin = if is_table {
+        table.text("")
+    } else {
+        let each = objects.into_iter().map(|object| one(args, object));
+        each.collect::<Result<_>>()?
+    };
+    if !tell(&begin)? {
+        return Ok(());
+    }
+    let scope = Scope {
+        namespace: (!args.all_namespaces).then(|| session.namespace.clone()),
+        labels: (!args.selector.is_empty()).then(|| args.selector.clone()),
+        fields: args
+            .name
+            .as_ref()
+            .map(|name| format!("metadata.name={name}")),
+    };
+    let mut changes = pin!(watch::<ModelServing>(session.client.clone(), &scope));
+    while let Some(change) = changes.next().await {
+        let (Change::Applied(serving) | Change::Deleted(serving)) = &change else {
+            continue;
+        };
+        // The watch begins with what was printed already.
+        if matches!(change, Change::Applied(_)) && shown.contains(&stamp(serving)) {
+            continue;
+        }
+        let text = if is_table {
+            table.one_more(&view::row(serving, columns, Timestamp::now()))
+        } else {
+            one(args, typed(serde_json::to_value(serving)?))?
+        };
+        if !tell(&text)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Tells two forms of an object apart.
+fn stamp(serving: &ModelServing) -> (Option<String>, Option<String>) {
+    let metadata = &serving.metadata;
+    (metadata.uid.clone(), metadata.resource_version.clone())
+}
+
+/// One object of several, as it is printed on its own.
+fn one(args: &Args, object: Value) -> Result<String> {
+    Ok(match args.output {
+        Some(Output::Json) => format!("{object:#}\n"),
+        Some(Output::Yaml) => format!("---\n{}", serde_yaml_ng::to_string(&object)?),
+        _ => text(args, vec![object])?,
+    })
+}
+
+impl Args {
+    fn columns(&self) -> Columns {
+        Columns {
+            has_namespace: self.all_namespaces,
+            is_wide: self.output == Some(Output::Wide),
+        }
+    }
 }
 
 fn text(args: &Args, objects: Vec<Value>) -> Result<String> {
@@ -67,7 +151,7 @@ fn text(args: &Args, objects: Vec<Value>) -> Result<String> {
             json!({ "apiVersion": "v1", "kind": "List", "items": objects })
         }
     };
-    let is_wide = match args.output {
+    match args.output {
         Some(Output::Json) => return Ok(format!("{:#}\n", whole(objects))),
         Some(Output::Yaml) => return Ok(serde_yaml_ng::to_string(&whole(objects))?),
         Some(Output::Name) => {
@@ -80,9 +164,8 @@ fn text(args: &Args, objects: Vec<Value>) -> Result<String> {
             }
             return Ok(names);
         }
-        Some(Output::Wide) => true,
-        None => false,
-    };
+        Some(Output::Wide) | None => {}
+    }
     if objects.is_empty() {
         return Ok("No resources found.\n".to_owned());
     }
@@ -90,9 +173,5 @@ fn text(args: &Args, objects: Vec<Value>) -> Result<String> {
         .into_iter()
         .map(serde_json::from_value)
         .collect::<Result<_, _>>()?;
-    let columns = Columns {
-        has_namespace: args.all_namespaces,
-        is_wide,
-    };
-    Ok(view::table(&servings, columns, Timestamp::now()))
+    Ok(view::table(&servings, args.columns(), Timestamp::now()))
 }

@@ -61,7 +61,8 @@ Examples:
     Resume(Subject),
     /// Go back to the roles of a stored revision
     #[command(after_help = "\
-Replica counts stay as they are.
+Replica counts stay as they are. A revision is stored as long as a group runs it: once a rollout is finished, the one
+before is gone, and its manifest has to be applied again. `kthena rollout history` lists what is stored.
 
 Examples:
   kthena rollout undo ms llama                            from a rollout that is not finished
@@ -73,11 +74,20 @@ Examples:
         #[arg(long)]
         to_revision: Option<String>,
     },
-    /// List the revisions that are stored
+    /// List the revisions that are stored, or show one
     #[command(after_help = "\
+A revision is stored as long as a group runs it.
+
 Examples:
-  kthena rollout history modelserving llama")]
-    History(Subject),
+  kthena rollout history modelserving llama
+  kthena rollout history ms llama --revision 5d4f7c9b8")]
+    History {
+        #[command(flatten)]
+        subject: Subject,
+        /// Show the roles of this one
+        #[arg(long)]
+        revision: Option<String>,
+    },
 }
 
 /// Whose rollout.
@@ -109,7 +119,10 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
                 subject,
                 to_revision,
             } => undo(subject, to_revision.as_deref()).await?,
-            Command::History(subject) => history(subject).await?,
+            Command::History { subject, revision } => match revision {
+                Some(revision) => show(subject, revision).await?,
+                None => history(subject).await?,
+            },
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -174,11 +187,19 @@ fn pausing(serving: &ModelServing, is_paused: bool) -> Value {
     json!({ "spec": { "rolloutStrategy": { "type": kind.unwrap_or_default(), "paused": paused } } })
 }
 
-async fn snapshots(session: &Session, name: &str) -> Result<BTreeMap<String, ControllerRevision>> {
+async fn snapshots(
+    session: &Session,
+    serving: &ModelServing,
+) -> Result<BTreeMap<String, ControllerRevision>> {
+    let name = serving.metadata.name.as_deref().unwrap_or_default();
     let selector = format!("{}={name}", labels::MODEL_SERVING_NAME);
     let target = Target::of::<ControllerRevision>();
     let all: Vec<ControllerRevision> = decode(session.list(&target, false, &selector).await?)?;
-    let named = all.into_iter().filter_map(|one| {
+    let is_owned = |one: &ControllerRevision| {
+        let mut owners = one.metadata.owner_references.iter().flatten();
+        owners.any(|owner| Some(&owner.uid) == serving.metadata.uid.as_ref())
+    };
+    let named = all.into_iter().filter(is_owned).filter_map(|one| {
         let revision = one.metadata.labels.as_ref()?.get(labels::REVISION)?.clone();
         Some((revision, one))
     });
@@ -196,23 +217,18 @@ fn roles_of(snapshot: &ControllerRevision) -> Result<Vec<Role>> {
 async fn undo(subject: &Subject, to: Option<&str>) -> Result<()> {
     let session = subject.connection.open().await?;
     let serving = read(&session, &subject.name).await?;
-    let stored = snapshots(&session, &subject.name).await?;
+    let stored = snapshots(&session, &serving).await?;
     let status = serving.status.clone().unwrap_or_default();
     let current = (status.current_revision != status.update_revision)
         .then_some(status.current_revision.as_str());
     let Some(target) = to.or(current) else {
         bail!(
-            "all groups run revision {}, and no older one is kept; apply the older manifest instead",
+            "all groups run revision {}; a revision is stored only as long as a group runs it, so there is none to go \
+             back to: apply the manifest of the one before instead",
             status.update_revision
         );
     };
-    let Some(snapshot) = stored.get(target) else {
-        let known: Vec<_> = stored.keys().map(String::as_str).collect();
-        bail!(
-            "revision {target} is not stored; stored are: {}",
-            known.join(", ")
-        );
-    };
+    let snapshot = found(&stored, target)?;
     let roles = restored(&serving.spec.template.roles, roles_of(snapshot)?);
     let body = json!({
         "metadata": { "resourceVersion": serving.metadata.resource_version },
@@ -223,6 +239,29 @@ async fn undo(subject: &Subject, to: Option<&str>) -> Result<()> {
         "modelserving \"{}\" goes back to revision {target}\n",
         subject.name
     ))
+}
+
+/// A revision that is stored, or what to do without it.
+fn found<'s>(
+    stored: &'s BTreeMap<String, ControllerRevision>,
+    revision: &str,
+) -> Result<&'s ControllerRevision> {
+    let known: Vec<_> = stored.keys().map(String::as_str).collect();
+    stored.get(revision).with_context(|| {
+        format!(
+            "revision {revision} is not stored, as a revision is only as long as a group runs it; stored are: {}",
+            known.join(", ")
+        )
+    })
+}
+
+/// Shows the roles of one revision as they were written.
+async fn show(subject: &Subject, revision: &str) -> Result<()> {
+    let session = subject.connection.open().await?;
+    let serving = read(&session, &subject.name).await?;
+    let stored = snapshots(&session, &serving).await?;
+    let snapshot = found(&stored, revision)?;
+    say(&serde_yaml_ng::to_string(&roles_of(snapshot)?)?)
 }
 
 /// The older roles with the counts and limits of today: those are no part of a revision.
@@ -241,7 +280,7 @@ async fn history(subject: &Subject) -> Result<()> {
     let session = subject.connection.open().await?;
     let serving = read(&session, &subject.name).await?;
     let pods = pods_of(&session, &subject.name).await?;
-    let stored = snapshots(&session, &subject.name).await?;
+    let stored = snapshots(&session, &serving).await?;
     let mut revisions: BTreeMap<_, _> = stored
         .into_iter()
         .map(|(name, snapshot)| {

@@ -19,8 +19,19 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The text, each line behind `indent`. An empty cell is shown as `-`, so that columns stay columns.
+    /// The text, each line behind `indent`.
     pub(super) fn text(&self, indent: &str) -> String {
+        let widths = self.widths();
+        let lines = self.rows.iter().map(|row| line(indent, row, &widths));
+        lines.collect()
+    }
+
+    /// One more row under the table, in its columns.
+    pub(super) fn one_more(&self, row: &[String]) -> String {
+        line("", row, &self.widths())
+    }
+
+    fn widths(&self) -> Vec<usize> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
@@ -29,18 +40,19 @@ impl Table {
                 .max()
                 .unwrap_or(0)
         };
-        let widths: Vec<_> = (0..columns).map(width).collect();
-        let mut text = String::new();
-        for row in &self.rows {
-            let mut line = indent.to_owned();
-            for (cell, width) in row.iter().zip(&widths) {
-                let cell = if cell.is_empty() { "-" } else { cell };
-                // Writing to a String cannot fail.
-                let _ = write!(line, "{cell:<width$}   ");
-            }
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
+        (0..columns).map(width).collect()
     }
+}
+
+/// One row. An empty cell is shown as `-`, so that columns stay columns.
+fn line(indent: &str, row: &[String], widths: &[usize]) -> String {
+    let mut line = indent.to_owned();
+    for (cell, width) in row.iter().zip(widths) {
+        let cell = if cell.is_empty() { "-" } else { cell };
+        // Writing to a String cannot fail.
+        let _ = write!(line, "{cell:<width$}   ");
+    }
+    line.truncate(line.trim_end().len());
+    line.push('\n');
+    line
 }

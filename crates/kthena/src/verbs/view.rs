@@ -29,6 +29,15 @@ pub(super) struct Columns {
 
 /// The table of `get`.
 pub(super) fn table(servings: &[ModelServing], columns: Columns, now: Timestamp) -> String {
+    let mut table = Table::new(&header(columns));
+    for serving in servings {
+        table.row(row(serving, columns, now));
+    }
+    table.text("")
+}
+
+/// What stands above the columns.
+pub(super) fn header(columns: Columns) -> Vec<&'static str> {
     let mut header = vec!["NAME", "REPLICAS", "AVAILABLE", "UPDATED", "STATUS", "AGE"];
     if columns.has_namespace {
         header.insert(0, "NAMESPACE");
@@ -36,29 +45,30 @@ pub(super) fn table(servings: &[ModelServing], columns: Columns, now: Timestamp)
     if columns.is_wide {
         header.extend(["REVISION", "ROLES", "MESSAGE"]);
     }
-    let mut table = Table::new(&header);
-    for serving in servings {
-        let status = serving.status.clone().unwrap_or_default();
-        let metadata = &serving.metadata;
-        let (kind, message) = state(&status);
-        let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
-        let mut row = vec![
-            metadata.name.clone().unwrap_or_default(),
-            format!("{}/{}", status.replicas, serving.spec.replicas.unwrap_or(1)),
-            status.available_replicas.to_string(),
-            status.updated_replicas.to_string(),
-            kind,
-            age(created, now),
-        ];
-        if columns.has_namespace {
-            row.insert(0, metadata.namespace.clone().unwrap_or_default());
-        }
-        if columns.is_wide {
-            row.extend([status.update_revision.clone(), roles(&status), message]);
-        }
-        table.row(row);
+    header
+}
+
+/// One object.
+pub(super) fn row(serving: &ModelServing, columns: Columns, now: Timestamp) -> Vec<String> {
+    let status = serving.status.clone().unwrap_or_default();
+    let metadata = &serving.metadata;
+    let (kind, message) = state(&status);
+    let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let mut row = vec![
+        metadata.name.clone().unwrap_or_default(),
+        format!("{}/{}", status.replicas, serving.spec.replicas.unwrap_or(1)),
+        status.available_replicas.to_string(),
+        status.updated_replicas.to_string(),
+        kind,
+        age(created, now),
+    ];
+    if columns.has_namespace {
+        row.insert(0, metadata.namespace.clone().unwrap_or_default());
     }
-    table.text("")
+    if columns.is_wide {
+        row.extend([status.update_revision.clone(), roles(&status), message]);
+    }
+    row
 }
 
 /// The condition that says most, and its message.

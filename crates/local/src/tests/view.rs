@@ -1,5 +1,6 @@
 use k8s_openapi::api::core::v1::Pod;
 use kthena_api::model_serving::ModelServing;
+use kthena_controllers_driver::LeaderWorkerSet;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -54,6 +55,25 @@ fn pods_stand_under_their_group_and_serving() {
       qwen-1  0/1 pods ready
         qwen-1-server-0-0         Pending           -
     ");
+}
+
+#[test]
+fn a_set_is_waited_for_until_a_model_serving_serves_it() {
+    let set = |name: &str| -> LeaderWorkerSet {
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": "default"}, "spec": {"replicas": 2},
+        }))
+        .unwrap()
+    };
+    let mut view = View::of([&serving(2)], []);
+    view.expect([&set("qwen")]);
+    assert!(view.is_settled(), "it has the name of the ModelServing");
+
+    view.expect([&set("llama")]);
+
+    assert!(!view.is_settled());
+    let text = frame::lines(&view, None).join("\n");
+    assert!(text.contains("waiting for its ModelServing"), "{text}");
 }
 
 #[test]

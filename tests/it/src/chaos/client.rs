@@ -25,6 +25,8 @@ pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
     model: String,
+    /// Words after the mark.
+    filler: String,
 }
 
 impl Client {
@@ -33,6 +35,15 @@ impl Client {
             http: reqwest::Client::new(),
             url: format!("{router}/v1/chat/completions"),
             model: model.to_owned(),
+            filler: String::new(),
+        }
+    }
+
+    /// Asks for answers that are longer by so many words.
+    pub(crate) fn with_words(self, count: usize) -> Self {
+        Self {
+            filler: " and so on".repeat(count / 3),
+            ..self
         }
     }
 
@@ -47,9 +58,10 @@ impl Client {
     async fn answer(&self, number: u32) -> Result<Outcome, String> {
         let streamed = !number.is_multiple_of(3);
         let mark = format!("mark-{number}-end");
+        let words = format!("{mark}{}", self.filler);
         let body = json!({
-            "model": self.model, "stream": streamed, "max_tokens": 64,
-            "messages": [{"role": "user", "content": mark}],
+            "model": self.model, "stream": streamed, "max_tokens": 64 + words.len(),
+            "messages": [{"role": "user", "content": words}],
         });
         let sent = self.http.post(&self.url).json(&body).send().await;
         let answer = sent.map_err(|error| format!("neither answer nor error: {error:?}"))?;
