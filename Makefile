@@ -2,9 +2,10 @@
 # make test    every test; sets up what the tests need                    (make test-unit: needs nothing but Rust)
 # make check   what a change must pass: formatting, lints, layers, sizes, generated files, every test
 # make fuzz    tries every parser of foreign bytes for ten minutes        (make test-chaos: engines in trouble, two minutes)
+# make soak    ten minutes of prompts that never repeat: memory stays inside its budgets (SOAK_SECONDS)
 # make bench   measures the router beside its peers, and local mode      (make bench-controllers: on a real API server)
 
-.PHONY: demo test test-unit test-chaos check bench bench-controllers fuzz setup clean
+.PHONY: demo test test-unit test-chaos check bench bench-controllers soak fuzz setup clean
 
 CARGO ?= cargo
 BUILT := $(or $(CARGO_TARGET_DIR),target)
@@ -42,11 +43,21 @@ bench:
 	$(BUILT)/dist/kthena-bench router
 	$(BUILT)/dist/kthena-bench local --kthena $(BUILT)/dist/kthena
 	$(BUILT)/dist/kthena-bench scheduling
+	$(BUILT)/dist/kthena-bench scrapes
 	$(BUILT)/dist/kthena bench scheduling --virtual-time --out bench/out/scheduling
 	$(BUILT)/dist/kthena bench prefill-decode
 
+# Prompts that never repeat: fails if an index exceeds its budget or memory keeps growing.
+soak:
+	$(CARGO) build --release --package kthena-bench
+	$(BUILT)/release/kthena-bench soak --seconds $(or $(SOAK_SECONDS),600)
+
 bench-controllers: setup
-	$(CARGO) run --profile dist --package kthena-controllers-driver --example measure
+	$(CARGO) build --profile dist --package kthena-controllers-driver --example measure
+	$(CARGO) build --profile dist --package kthena
+	$(BUILT)/dist/examples/measure fleet 100 10 0 kwok
+	$(BUILT)/dist/examples/measure fleet 1000 10 0 status
+	KTHENA_BIN=$(BUILT)/dist/kthena $(BUILT)/dist/examples/measure rollout 100 4 1 5 status
 
 clean:
 	$(CARGO) clean

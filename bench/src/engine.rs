@@ -1,7 +1,7 @@
 //! An engine that answers at once, so that a measurement shows the proxy and not the model.
 //!
 //! The request says what it wants: `"stream":true` gives 200 events, each its own write, or with the prompt `idle` one
-//! event and then nothing; a path that ends in `/models` gives the list of models, for which peers ask.
+//! event and then nothing; a path that ends in `/models` gives the list of models, for which peers ask, and one that ends in `/metrics` a page that a vLLM had.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,6 +15,7 @@ pub(crate) const EVENTS: usize = 200;
 const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello! How can I help you today?"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":9,"total_tokens":18}}"#;
 const MODELS: &str =
     r#"{"object":"list","data":[{"id":"m","object":"model","created":1,"owned_by":"bench"}]}"#;
+const METRICS: &str = include_str!("../../crates/router/engines/fixtures/vllm-0.32-metrics.txt");
 const EVENT: &str = r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null,"token_ids":null}]}"#;
 const USAGE: &str = r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":199,"total_tokens":208}}"#;
 const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -33,7 +34,7 @@ pub(crate) async fn serve(listen: SocketAddr) -> anyhow::Result<()> {
 }
 
 async fn answer_all(mut stream: TcpStream) -> anyhow::Result<()> {
-    let (whole, models) = (json(ANSWER), json(MODELS));
+    let (whole, models, metrics) = (json(ANSWER), json(MODELS), json(METRICS));
     let mut buffer = Vec::with_capacity(32 << 10);
     loop {
         let Some((size, wish)) = wish(&buffer) else {
@@ -46,6 +47,7 @@ async fn answer_all(mut stream: TcpStream) -> anyhow::Result<()> {
         match wish {
             Wish::Whole => stream.write_all(whole.as_bytes()).await?,
             Wish::Models => stream.write_all(models.as_bytes()).await?,
+            Wish::Metrics => stream.write_all(metrics.as_bytes()).await?,
             Wish::Stream => stream_events(&mut stream).await?,
             Wish::Idle => {
                 stream.write_all(STREAM_HEAD.as_bytes()).await?;
@@ -84,6 +86,7 @@ fn chunk(event: &str) -> Vec<u8> {
 enum Wish {
     Whole,
     Models,
+    Metrics,
     Stream,
     Idle,
 }
@@ -103,6 +106,7 @@ fn wish(buffer: &[u8]) -> Option<(usize, Wish)> {
     let has = |part: &[u8]| memchr::memmem::find(body, part).is_some();
     let wish = match has(br#""stream":true"#) {
         _ if line.contains("/models ") => Wish::Models,
+        _ if line.contains("/metrics ") => Wish::Metrics,
         true if has(br#""prompt":"idle""#) => Wish::Idle,
         true => Wish::Stream,
         false => Wish::Whole,

@@ -117,7 +117,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    async fn connect(target: SocketAddr) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(target: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(target).await?;
         stream.set_nodelay(true)?;
         Ok(Self {
@@ -126,7 +126,7 @@ impl Client {
         })
     }
 
-    async fn ask(&mut self, request: &[u8]) -> anyhow::Result<()> {
+    pub(crate) async fn ask(&mut self, request: &[u8]) -> anyhow::Result<()> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         let mut ends: Option<End> = None;

@@ -8,6 +8,7 @@
 
 mod engine;
 mod family;
+mod index;
 mod load;
 mod local;
 mod nginx;
@@ -17,7 +18,10 @@ mod report;
 mod router;
 mod scenario;
 mod scheduling;
+mod scrapes;
+mod soak;
 mod table;
+mod tokens;
 mod up;
 
 use std::net::SocketAddr;
@@ -48,7 +52,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Measure the router (the default).
-    Router,
+    Router {
+        /// Only CPU time per request, of the router and nginx: a minute instead of ten.
+        #[arg(long)]
+        costs_only: bool,
+    },
     /// Measure local mode: time to the first token, memory, CPU at rest, many pods.
     Local {
         /// The program, built with --release.
@@ -64,8 +72,28 @@ enum Command {
         #[arg(long)]
         json: Option<PathBuf>,
     },
-    /// Measure what one decision of the scheduler costs.
-    Scheduling,
+    /// Measure what one decision of the scheduler costs, one question to the index of cache events, and the tokens of a
+    /// prompt.
+    Scheduling {
+        /// A model's folder with tokenizer.json and template; without it a small model of this repository is taken.
+        #[arg(long)]
+        tokenizer: Option<PathBuf>,
+    },
+    /// Measure what it costs the router to ask many engines for their state.
+    Scrapes {
+        /// How many engines.
+        #[arg(long, default_value_t = 1000)]
+        pods: u32,
+        /// How long to measure.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
+    /// Send prompts that never repeat and watch that memory stays inside its budgets.
+    Soak {
+        /// How long; ten minutes are a test.
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
     /// Be an engine: the fastest answers there are.
     #[command(hide = true)]
     Engine {
@@ -85,6 +113,9 @@ enum Command {
         routes: u32,
         #[arg(long)]
         log: PathBuf,
+        /// Ask the engines for their state.
+        #[arg(long)]
+        scrape: bool,
     },
 }
 
@@ -113,7 +144,16 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             pods,
             routes,
             log,
-        }) => router::serve(listen, engine_port, pods, routes, log).await,
+            scrape,
+        }) => {
+            let fleet = router::Fleet {
+                engine_port,
+                pods,
+                routes,
+                scrape,
+            };
+            router::serve(listen, fleet, log).await
+        }
         Some(Command::Local {
             kthena,
             quickstart,
@@ -128,7 +168,14 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             };
             local::run(&bench).await
         }
-        Some(Command::Scheduling) => scheduling::run(),
-        None | Some(Command::Router) => report::run(cli.scale).await,
+        Some(Command::Scheduling { tokenizer }) => {
+            scheduling::run()?;
+            index::run()?;
+            tokens::run(tokenizer)
+        }
+        Some(Command::Scrapes { pods, seconds }) => scrapes::run(pods, seconds).await,
+        Some(Command::Soak { seconds }) => soak::run(seconds).await,
+        Some(Command::Router { costs_only }) => report::run(cli.scale, costs_only).await,
+        None => report::run(cli.scale, false).await,
     }
 }

@@ -88,21 +88,34 @@ impl Kind {
 impl Stage<'_> {
     /// Our router with so many endpoints and routes.
     pub(crate) fn router(self, pods: u32, routes: u32) -> anyhow::Result<Proxy> {
+        self.own(pods, routes, &[])
+    }
+
+    /// Our router with so many endpoints, which it asks for their state.
+    pub(crate) fn scraping_router(self, pods: u32) -> anyhow::Result<Proxy> {
+        self.own(pods, 1, &["--scrape"])
+    }
+
+    fn own(self, pods: u32, routes: u32, more: &[&str]) -> anyhow::Result<Proxy> {
         let address = loopback(free_port()?);
         let log = self.folder.join("access.log");
-        let process = Process::own(&[
+        let (pods, routes) = (pods.to_string(), routes.to_string());
+        let (engines, listen) = (self.engine_port.to_string(), address.to_string());
+        let mut arguments = vec![
             "proxy",
             "--listen",
-            &address.to_string(),
+            &listen,
             "--engine-port",
-            &self.engine_port.to_string(),
+            &engines,
             "--pods",
-            &pods.to_string(),
+            &pods,
             "--routes",
-            &routes.to_string(),
+            &routes,
             "--log",
             log.to_str().unwrap_or_default(),
-        ])?;
+        ];
+        arguments.extend(more);
+        let process = Process::own(&arguments)?;
         await_listener(address)?;
         Ok(Proxy { address, process })
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tempfile::TempDir;
 
 use crate::load;
@@ -17,6 +17,9 @@ const IDLE_STREAMS: usize = 1000;
 
 /// Streams held open to see whether that many can be.
 const MANY_STREAMS: usize = 9000;
+
+/// Longest a peer may take to hold its idle streams open.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Requests a second, and how many, to see what waiting a proxy adds.
 const RATE: u32 = 1000;
@@ -46,11 +49,16 @@ struct Row {
     bound: String,
 }
 
-/// Measures everything and prints it.
-pub(crate) async fn run(scale: f64) -> anyhow::Result<()> {
+/// Measures everything and prints it. `costs_only`: nothing but CPU time per request, ours and nginx's.
+pub(crate) async fn run(scale: f64, costs_only: bool) -> anyhow::Result<()> {
     // The engines and the proxies inherit it.
     kthena_router_proxy::raise_descriptor_limit()?;
-    let bench = Bench::start(scale)?;
+    let mut bench = Bench::start(scale)?;
+    if costs_only {
+        bench
+            .kinds
+            .retain(|kind| matches!(kind, Kind::Ours | Kind::Nginx));
+    }
     bench.titles()?;
     let mut short = Vec::new();
     for scenario in [scenario::short(), scenario::long(), scenario::stream()] {
@@ -64,6 +72,9 @@ pub(crate) async fn run(scale: f64) -> anyhow::Result<()> {
         figures: short.iter().map(|cost| cost.rate).collect(),
         bound: ">= 30000".to_owned(),
     })?;
+    if costs_only {
+        return Ok(());
+    }
     bench.memory().await?;
     bench.latency().await?;
     bench.growth().await?;
@@ -108,7 +119,11 @@ impl Bench {
     fn say(row: &Row) -> anyhow::Result<()> {
         let mut figures = String::new();
         for figure in &row.figures {
-            write!(figures, "{figure:>12.1}")?;
+            if figure.is_nan() {
+                write!(figures, "{:>12}", "none")?;
+            } else {
+                write!(figures, "{figure:>12.1}")?;
+            }
         }
         say(&format!("{:<32}{figures}  {}", row.name, row.bound))
     }
@@ -160,8 +175,13 @@ impl Bench {
             rests.push(proxy.process.resident() / f64::from(1 << 20));
             // What the first requests leave behind is no cost of a stream.
             load::closed(proxy.address, &scenario::short().request, CONNECTIONS, 2000).await?;
-            let each = idle_kilobytes(&proxy, IDLE_STREAMS).await;
-            streams.push(each.with_context(|| kind.name())?);
+            let each = tokio::time::timeout(PATIENCE, idle_kilobytes(&proxy, IDLE_STREAMS)).await;
+            // A peer that does not get that far has no figure; we must.
+            streams.push(match each {
+                Ok(each) => each.with_context(|| kind.name())?,
+                Err(_) if *kind != Kind::Ours => f64::NAN,
+                Err(_) => bail!("{IDLE_STREAMS} idle streams were not open after {PATIENCE:?}"),
+            });
         }
         Self::say(&Row {
             name: "KB per idle open stream",

@@ -4,32 +4,46 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kthena_router_proxy::{AccessLogFormat, AccessLogOutput, PodFacts, Router, RouterConfig, View};
+use kthena_router_proxy::{
+    AccessLogFormat, AccessLogOutput, PodFacts, Router, RouterConfig, ScrapeConfig, View,
+};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+/// What the router stands in front of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fleet {
+    pub(crate) engine_port: u16,
+    pub(crate) pods: u32,
+    pub(crate) routes: u32,
+    /// Whether engines are asked for their state.
+    pub(crate) scrape: bool,
+}
+
 /// Serves for ever, with everything on that is on by default.
-pub(crate) async fn serve(
-    listen: SocketAddr,
-    engine_port: u16,
-    pods: u32,
-    routes: u32,
-    log: PathBuf,
-) -> anyhow::Result<()> {
+pub(crate) async fn serve(listen: SocketAddr, fleet: Fleet, log: PathBuf) -> anyhow::Result<()> {
     let config = RouterConfig {
         listen,
         metrics_listen: None,
+        expose_metrics: true,
+        scrape: fleet.scrape.then(ScrapeConfig::default),
         access_log: Some((AccessLogFormat::Text, AccessLogOutput::File(log))),
         ..RouterConfig::default()
     };
     let bound = Router::bind(config).await?;
-    let mut view = view(engine_port, pods, routes)?;
+    let mut view = view(&fleet)?;
     bound.publisher().publish(view.snapshot());
     drop(view);
     Ok(bound.serve(CancellationToken::new()).await?)
 }
 
-fn view(engine_port: u16, pods: u32, routes: u32) -> anyhow::Result<View> {
+fn view(fleet: &Fleet) -> anyhow::Result<View> {
+    let Fleet {
+        engine_port,
+        pods,
+        routes,
+        ..
+    } = *fleet;
     let mut view = View::default();
     let server = json!({
         "metadata": {"namespace": "default", "name": "server"},

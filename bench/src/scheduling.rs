@@ -185,7 +185,8 @@ fn body(number: usize, rng: &mut Rng) -> Vec<u8> {
         .into_bytes()
 }
 
-fn cpu_time() -> Duration {
+/// CPU time of this process.
+pub(crate) fn cpu_time() -> Duration {
     let now = clock_gettime(ClockId::ProcessCPUTime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     let nanos = u32::try_from(now.tv_nsec).unwrap_or_default();

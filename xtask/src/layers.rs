@@ -34,11 +34,16 @@ const TABLE: &[(&str, Kind, &[&str])] = &[
     ("apiserver-objects", Pure, &["schema"]),
     ("apiserver-rest", Shell, &["apiserver-objects", "schema"]),
     ("apiserver-builtin", Shell, &["cluster"]),
+    ("controllers-leader-worker-set", Pure, &[]),
     ("controllers-model-serving", Pure, &[]),
     (
         "controllers-driver",
         Shell,
-        &["controllers-model-serving", "cluster"],
+        &[
+            "controllers-leader-worker-set",
+            "controllers-model-serving",
+            "cluster",
+        ],
     ),
     ("controllers-webhook", Shell, &["cluster"]),
     ("node", Shell, &["cluster"]),
@@ -50,6 +55,16 @@ const TABLE: &[(&str, Kind, &[&str])] = &[
     ("router-filters", Pure, &[]),
     ("router-health", Pure, &[]),
     ("router-prefix", Pure, &[]),
+    ("router-tokenizer", Pure, &[]),
+    (
+        "router-tokens",
+        Shell,
+        &[
+            "router-observability",
+            "router-scheduler",
+            "router-tokenizer",
+        ],
+    ),
     (
         "router-plugins",
         Pure,
@@ -61,6 +76,7 @@ const TABLE: &[(&str, Kind, &[&str])] = &[
         &[
             "engine-sim",
             "kv-events",
+            "router-filters",
             "router-plugins",
             "router-scheduler",
         ],
@@ -102,6 +118,8 @@ const TABLE: &[(&str, Kind, &[&str])] = &[
             "router-health",
             "router-plugins",
             "router-sharing",
+            "router-tokenizer",
+            "router-tokens",
             "kv-events",
             "cluster",
         ],
