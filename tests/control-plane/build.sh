@@ -13,16 +13,8 @@ cache=$(cd "$here/../.." && pwd)/.cache/control-plane
 mkdir -p "$cache"
 export CGO_ENABLED=0
 
-# Up to date means: newer than every file it is made from.
-newer() {
-    [ -x "$1" ] || return 1
-    target=$1
-    shift
-    for source in "$@"; do
-        [ "$source" -nt "$target" ] && return 1
-    done
-    return 0
-}
+# Up to date means: made from the same files. Times say nothing, as a fresh clone is newer than any cache.
+sources=$(cat "$here/build.sh" "$here/main.go" "$here/go.mod" "$here/go.sum" | cksum)
 
 need_go() {
     command -v go >/dev/null || {
@@ -35,11 +27,12 @@ need_go() {
 version="-X k8s.io/component-base/version.gitVersion=$kubernetes_version"
 version="$version -X k8s.io/client-go/pkg/version.gitVersion=$kubernetes_version"
 
-if ! newer "$cache/control-plane" "$here/build.sh" "$here/main.go" "$here/go.mod" "$here/go.sum"; then
+if [ ! -x "$cache/control-plane" ] || [ "$(cat "$cache/control-plane.sources" 2>/dev/null)" != "$sources" ]; then
     need_go control-plane
     echo "building control-plane (the first time takes about ten minutes)"
     (cd "$here" && go build -trimpath -ldflags "-s -w $version" -o "$cache/control-plane.new" .)
     mv "$cache/control-plane.new" "$cache/control-plane"
+    echo "$sources" >"$cache/control-plane.sources"
 fi
 
 if [ ! -x "$cache/kwok" ] || { [ -e "$cache/kwok.version" ] && [ "$(cat "$cache/kwok.version")" != "$kwok_version" ]; }; then
