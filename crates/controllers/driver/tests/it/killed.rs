@@ -12,7 +12,8 @@ use http::{Method, Request, Response};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 use kthena_apiserver_rest::{ApiServer, ApiServerConfig};
-use kthena_cluster::{Change, ObjectKey, Scope, Target, watch, write};
+use kthena_cluster::write::{self, WriteError};
+use kthena_cluster::{Change, ObjectKey, Scope, Target, watch};
 use kthena_controllers_driver::{DriverConfig, run};
 use kthena_testkit::{eventually, eventually_ok, objects};
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
@@ -61,36 +62,42 @@ fn fragile(
     Client::new(service, "default")
 }
 
-/// Makes pods ready, as a kubelet would.
+/// Makes pods ready, as a kubelet would: again and again while the server does not answer.
 pub(crate) async fn kubelet(client: Client) {
     let mut pods = pin!(watch::<Pod>(client.clone(), &Scope::default()));
     while let Some(change) = pods.next().await {
         let Change::Applied(pod) = change else {
             continue;
         };
-        if pod.metadata.deletion_timestamp.is_some() {
-            // The server leaves a deletion half done if it, or the client, is killed in the middle of it.
-            let pods: Api<Pod> =
-                Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-            let now = DeleteParams::default().grace_period(0);
-            // It may be gone by now.
-            let _ = pods.delete(&pod.name_any(), &now).await;
-            continue;
-        }
-        let phase = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref());
-        if phase == Some("Running") {
-            continue;
-        }
-        let status = json!({ "status": {
-            "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }],
-        } });
-        let key = ObjectKey::new(pod.namespace().unwrap_or_default(), pod.name_any());
-        // It may be gone by now.
-        let _ =
-            write::merge_patch(&client, &Target::of::<Pod>(), &key, Some("status"), &status).await;
+        eventually_ok("the server takes the status of a pod", SOON, || {
+            play(&client, &pod)
+        })
+        .await
+        .expect("the server is back");
+    }
+}
+
+async fn play(client: &Client, pod: &Pod) -> Result<(), String> {
+    let key = ObjectKey::new(pod.namespace().unwrap_or_default(), pod.name_any());
+    if pod.metadata.deletion_timestamp.is_some() {
+        // The server leaves a deletion half done if it, or the client, is killed in the middle of it.
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &key.namespace);
+        let now = DeleteParams::default().grace_period(0);
+        return match pods.delete(&key.name, &now).await {
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            outcome => outcome.map(|_| ()).map_err(|error| error.to_string()),
+        };
+    }
+    let status = pod.status.as_ref();
+    if status.and_then(|status| status.phase.as_deref()) == Some("Running") {
+        return Ok(());
+    }
+    let status = json!({ "status": {
+        "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }],
+    } });
+    match write::merge_patch(client, &Target::of::<Pod>(), &key, Some("status"), &status).await {
+        Ok(_) | Err(WriteError::NotFound | WriteError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
