@@ -103,6 +103,14 @@ fn start(engine: &Engine, replay: Option<String>) -> Following {
     Following { index, heard, task }
 }
 
+/// An engine whose events somebody hears, who may ask `replay` for what was missed.
+async fn followed(replay: Option<String>) -> (Engine, Following) {
+    let mut engine = Engine::start().await;
+    let following = start(&engine, replay);
+    engine.subscribed().await;
+    (engine, following)
+}
+
 impl Following {
     /// Leading blocks of the long prompt that the engine is credited with.
     fn held(&self) -> u32 {
@@ -130,9 +138,7 @@ impl Following {
 
 #[tokio::test]
 async fn events_reach_the_index() {
-    let mut engine = Engine::start().await;
-    let following = start(&engine, None);
-    engine.subscribed().await;
+    let (mut engine, following) = followed(None).await;
     for at in 0..3 {
         engine.publish(at.into(), &block(at)).await;
     }
@@ -143,9 +149,7 @@ async fn events_reach_the_index() {
 
 #[tokio::test]
 async fn other_topics_and_broken_payloads_cost_nothing_else() {
-    let mut engine = Engine::start().await;
-    let following = start(&engine, None);
-    engine.subscribed().await;
+    let (mut engine, following) = followed(None).await;
     engine.publish(0, &block(0)).await;
     // The subscription matches beginnings of topics; a topic must be equal.
     engine
@@ -160,9 +164,7 @@ async fn other_topics_and_broken_payloads_cost_nothing_else() {
 
 #[tokio::test]
 async fn a_gap_makes_the_engine_unknown() {
-    let mut engine = Engine::start().await;
-    let following = start(&engine, None);
-    engine.subscribed().await;
+    let (mut engine, following) = followed(None).await;
     engine.publish(0, &block(0)).await;
     following.until("a block", |all| all.held() == 1).await;
     engine.publish(2, &block(2)).await;
@@ -177,9 +179,7 @@ async fn a_gap_makes_the_engine_unknown() {
 
 #[tokio::test]
 async fn an_engine_that_counts_anew_is_unknown() {
-    let mut engine = Engine::start().await;
-    let following = start(&engine, None);
-    engine.subscribed().await;
+    let (mut engine, following) = followed(None).await;
     for at in 0..3 {
         engine.publish(at.into(), &block(at)).await;
     }
@@ -191,9 +191,7 @@ async fn an_engine_that_counts_anew_is_unknown() {
 
 #[tokio::test]
 async fn a_restarted_engine_is_found_again() {
-    let mut engine = Engine::start().await;
-    let following = start(&engine, None);
-    engine.subscribed().await;
+    let (mut engine, following) = followed(None).await;
     for at in 0..2 {
         engine.publish(at.into(), &block(at)).await;
     }
@@ -209,9 +207,7 @@ async fn a_restarted_engine_is_found_again() {
 
 #[tokio::test]
 async fn a_subscription_that_ends_is_forgotten() {
-    let mut engine = Engine::start().await;
-    let following = start(&engine, None);
-    engine.subscribed().await;
+    let (mut engine, following) = followed(None).await;
     engine.publish(0, &block(0)).await;
     following.until("a block", |all| all.held() == 1).await;
     following.task.abort();
@@ -253,9 +249,7 @@ async fn replayer(first: u64, last: u64) -> (String, JoinHandle<()>) {
 #[tokio::test]
 async fn a_latecomer_learns_what_was_published_before() {
     let (replay, answering) = replayer(0, 4).await;
-    let mut engine = Engine::start().await;
-    let following = start(&engine, Some(replay));
-    engine.subscribed().await;
+    let (mut engine, following) = followed(Some(replay)).await;
     // The replay has this one too.
     engine.publish(3, &block(3)).await;
     following.until("four blocks", |all| all.held() == 4).await;
@@ -268,9 +262,7 @@ async fn a_latecomer_learns_what_was_published_before() {
 #[tokio::test]
 async fn a_gap_is_filled() {
     let (replay, answering) = replayer(0, 3).await;
-    let mut engine = Engine::start().await;
-    let following = start(&engine, Some(replay));
-    engine.subscribed().await;
+    let (mut engine, following) = followed(Some(replay)).await;
     engine.publish(0, &block(0)).await;
     engine.publish(3, &block(3)).await;
     following.until("four blocks", |all| all.held() == 4).await;
@@ -281,9 +273,7 @@ async fn a_gap_is_filled() {
 #[tokio::test]
 async fn a_gap_that_is_filled_in_part_makes_what_was_before_unknown() {
     let (replay, answering) = replayer(2, 3).await;
-    let mut engine = Engine::start().await;
-    let following = start(&engine, Some(replay));
-    engine.subscribed().await;
+    let (mut engine, following) = followed(Some(replay)).await;
     engine.publish(0, &block(0)).await;
     engine.publish(3, &block(3)).await;
     following

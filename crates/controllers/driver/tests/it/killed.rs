@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use http::{Method, Request, Response};
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kthena_apiserver_rest::{ApiServer, ApiServerConfig};
 use kthena_cluster::write::{self, WriteError};
 use kthena_cluster::{Change, ObjectKey, Scope, Target, watch};
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fixture::{Bench, SOON, role, serving};
 
 /// Runs that go on at the same time.
-pub(crate) const PARALLEL: usize = 8;
+const PARALLEL: usize = 8;
 
 /// Everything that must be the same at the end, however it was reached.
 #[derive(Debug, Clone, PartialEq)]
@@ -242,19 +242,55 @@ pub(crate) async fn end(bench: &Bench) -> End {
     }
 }
 
-/// One run. Answers with the end, whether the controller was killed, and how often it wrote.
-async fn one(client: Client, allowed: usize, wanted: Option<Arc<End>>) -> (End, bool, usize) {
-    let bench = Bench {
-        client,
-        namespace: format!("killed-{allowed}"),
-    };
-    let namespace =
-        serde_json::from_value(objects::namespace(&bench.namespace)).expect("a namespace");
-    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(bench.client.clone());
+/// A bench in a namespace that is made for it.
+pub(crate) async fn in_own_namespace(client: Client, namespace: String) -> Bench {
+    let object = serde_json::from_value(objects::namespace(&namespace)).expect("a namespace");
+    let namespaces: Api<Namespace> = Api::all(client.clone());
     namespaces
-        .create(&PostParams::default(), &namespace)
+        .create(&PostParams::default(), &object)
         .await
         .expect("created");
+    Bench { client, namespace }
+}
+
+/// Runs `one` undisturbed, which must take more than `least` writes, then once for each of them, killed after it.
+pub(crate) async fn after_every_write<E, F>(
+    least: usize,
+    one: impl Fn(Client, usize, Option<Arc<E>>) -> F,
+) where
+    E: Send + Sync + 'static,
+    F: Future<Output = (E, bool, usize)> + Send + 'static,
+{
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = ApiServer::open(ApiServerConfig::new(folder.path(), "token"))
+        .await
+        .expect("a server");
+    let kubelet = tokio::spawn(kubelet(server.client()));
+    let (wanted, was_killed, writes) = one(server.client(), usize::MAX, None).await;
+    assert!(!was_killed && writes > least, "{writes} writes");
+    let wanted = Arc::new(wanted);
+
+    let mut running = JoinSet::new();
+    let mut kills = 0;
+    let mut check = |(_, was_killed, _): (E, bool, usize)| kills += usize::from(was_killed);
+    for allowed in 1..=writes {
+        if running.len() >= PARALLEL {
+            check(running.join_next().await.expect("a run").expect("no panic"));
+        }
+        running.spawn(one(server.client(), allowed, Some(Arc::clone(&wanted))));
+    }
+    while let Some(run) = running.join_next().await {
+        check(run.expect("no panic"));
+    }
+    // How statuses are joined depends on timing, so the last few runs may need fewer writes than the first did.
+    assert!(kills + 8 >= writes, "{kills} of {writes}");
+    kubelet.abort();
+    server.shutdown().await;
+}
+
+/// One run. Answers with the end, whether the controller was killed, and how often it wrote.
+async fn one(client: Client, allowed: usize, wanted: Option<Arc<End>>) -> (End, bool, usize) {
+    let bench = in_own_namespace(client, format!("killed-{allowed}")).await;
     let controller = Fragile::start(&bench, allowed);
     live_through(&bench).await;
     let end = eventually_ok("the same end as ever", SOON, || async {
@@ -275,29 +311,5 @@ async fn one(client: Client, allowed: usize, wanted: Option<Arc<End>>) -> (End, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_after_any_write_the_end_is_the_same() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = ApiServer::open(ApiServerConfig::new(folder.path(), "token"))
-        .await
-        .expect("a server");
-    let kubelet = tokio::spawn(kubelet(server.client()));
-    let (wanted, was_killed, writes) = one(server.client(), usize::MAX, None).await;
-    assert!(!was_killed && writes > 20, "{writes} writes");
-    let wanted = Arc::new(wanted);
-
-    let mut running = JoinSet::new();
-    let mut kills = 0;
-    let mut check = |(_, was_killed, _): (End, bool, usize)| kills += usize::from(was_killed);
-    for allowed in 1..=writes {
-        if running.len() >= PARALLEL {
-            check(running.join_next().await.expect("a run").expect("no panic"));
-        }
-        running.spawn(one(server.client(), allowed, Some(Arc::clone(&wanted))));
-    }
-    while let Some(run) = running.join_next().await {
-        check(run.expect("no panic"));
-    }
-    // How statuses are joined depends on timing, so the last few runs may need fewer writes than the first did.
-    assert!(kills + 8 >= writes, "{kills} of {writes}");
-    kubelet.abort();
-    server.shutdown().await;
+    after_every_write(20, one).await;
 }

@@ -2,17 +2,13 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Namespace;
-use kthena_apiserver_rest::{ApiServer, ApiServerConfig};
 use kthena_controllers_leader_worker_set::LeaderWorkerSetStatus;
-use kthena_testkit::{eventually_ok, objects};
+use kthena_testkit::eventually_ok;
 use kube::Client;
-use kube::api::{Api, PostParams};
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use crate::fixture::{Bench, SOON};
-use crate::killed::{self, Fragile, PARALLEL};
+use crate::fixture::SOON;
+use crate::killed::{self, Fragile, after_every_write, in_own_namespace};
 use crate::sets::{SetBench, set};
 
 /// What is left at the end: the `ModelServing` with all it has, and the counts of the set.
@@ -51,17 +47,7 @@ async fn end(sets: &SetBench, status: LeaderWorkerSetStatus) -> End {
 
 /// One run. Answers with the end, whether the controllers were killed, and how often they wrote.
 async fn one(client: Client, allowed: usize, wanted: Option<Arc<End>>) -> (End, bool, usize) {
-    let bench = Bench {
-        client: client.clone(),
-        namespace: format!("sets-killed-{allowed}"),
-    };
-    let namespace: Namespace =
-        serde_json::from_value(objects::namespace(&bench.namespace)).expect("a namespace");
-    let namespaces: Api<Namespace> = Api::all(client);
-    namespaces
-        .create(&PostParams::default(), &namespace)
-        .await
-        .expect("created");
+    let bench = in_own_namespace(client, format!("sets-killed-{allowed}")).await;
     let controllers = Fragile::start(&bench, allowed);
     let sets = SetBench { bench };
     live_through(&sets).await;
@@ -85,29 +71,5 @@ async fn one(client: Client, allowed: usize, wanted: Option<Arc<End>>) -> (End, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_after_any_write_a_set_ends_the_same() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = ApiServer::open(ApiServerConfig::new(folder.path(), "token"))
-        .await
-        .expect("a server");
-    let kubelet = tokio::spawn(killed::kubelet(server.client()));
-    let (wanted, was_killed, writes) = one(server.client(), usize::MAX, None).await;
-    assert!(!was_killed && writes > 15, "{writes} writes");
-    let wanted = Arc::new(wanted);
-
-    let mut running = JoinSet::new();
-    let mut kills = 0;
-    for allowed in 1..=writes {
-        if running.len() >= PARALLEL {
-            let (_, was_killed, _) = running.join_next().await.expect("a run").expect("no panic");
-            kills += usize::from(was_killed);
-        }
-        running.spawn(one(server.client(), allowed, Some(Arc::clone(&wanted))));
-    }
-    while let Some(run) = running.join_next().await {
-        kills += usize::from(run.expect("no panic").1);
-    }
-    // How statuses are joined depends on timing, so the last few runs may need fewer writes than the first did.
-    assert!(kills + 8 >= writes, "{kills} of {writes}");
-    kubelet.abort();
-    server.shutdown().await;
+    after_every_write(15, one).await;
 }
