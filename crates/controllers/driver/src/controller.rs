@@ -241,20 +241,7 @@ impl Shared {
             self.desk.metrics.turned(result, started.elapsed());
             let key = claim.clone();
             drop(claim);
-            self.schedule(key, next);
-        }
-    }
-
-    fn schedule(&self, key: ObjectKey, next: Next) {
-        match next {
-            Next::Rest => self.queue.forget(&key),
-            Next::After(delay) => {
-                self.queue.forget(&key);
-                self.queue.add_after(key, delay);
-            }
-            Next::Retry => {
-                self.queue.retry(key);
-            }
+            next.schedule(&self.queue, key);
         }
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use kthena_api::model_serving::ModelServingStatus;
 use kthena_cluster::ObjectKey;
 use kthena_cluster::events::{Recorder, Severity};
+use kthena_cluster::queue::WorkQueue;
 use kthena_controllers_model_serving::{Memory, Plan, ServingView, plan};
 use kube::Client;
 use serde_json::Value;
@@ -61,6 +62,22 @@ pub(crate) enum Next {
     After(Duration),
     /// It failed: look again after its back-off.
     Retry,
+}
+
+impl Next {
+    /// Tells the queue, which must have been given `key` back.
+    pub(crate) fn schedule(self, queue: &WorkQueue<ObjectKey>, key: ObjectKey) {
+        match self {
+            Self::Rest => queue.forget(&key),
+            Self::After(delay) => {
+                queue.forget(&key);
+                queue.add_after(key, delay);
+            }
+            Self::Retry => {
+                queue.retry(key);
+            }
+        }
+    }
 }
 
 impl Desk {

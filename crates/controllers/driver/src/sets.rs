@@ -25,7 +25,7 @@ use kube::Client;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::pass::{Desk, Next};
+use crate::pass::Desk;
 use turn::Clerk;
 
 /// Name of the controller in events.
@@ -178,15 +178,6 @@ async fn work(
         let next = clerk.turn(&claim).await;
         let key = claim.clone();
         drop(claim);
-        match next {
-            Next::Rest => sets.queue.forget(&key),
-            Next::After(delay) => {
-                sets.queue.forget(&key);
-                sets.queue.add_after(key, delay);
-            }
-            Next::Retry => {
-                sets.queue.retry(key);
-            }
-        }
+        next.schedule(&sets.queue, key);
     }
 }

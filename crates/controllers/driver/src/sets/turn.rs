@@ -11,8 +11,8 @@ use kthena_cluster::events::{Recorder, Severity, Subject};
 use kthena_cluster::write::{self, Propagation};
 use kthena_cluster::{ObjectKey, Target, WriteError};
 use kthena_controllers_leader_worker_set::{
-    LeaderWorkerSet, LeaderWorkerSetStatus, ServingWrite, SetView, Severity as PlannedSeverity,
-    plan, refused,
+    LeaderWorkerSet, LeaderWorkerSetStatus, Plan, ServingWrite, SetView,
+    Severity as PlannedSeverity, plan, refused,
 };
 use serde_json::{Value, json};
 
@@ -77,7 +77,9 @@ impl Clerk {
             rival: None,
             unmoved,
         };
-        if plan(&view, Timestamp::now()).is_idle() {
+        let now = Timestamp::now();
+        let mut planned = plan(&view, now);
+        if planned.is_idle() {
             return Next::Rest;
         }
         let uid = view.set.metadata.uid.clone().unwrap_or_default();
@@ -90,17 +92,22 @@ impl Clerk {
         }
         if let Some(rival) = &view.rival {
             tracing::debug!(%key, rival, "another controller serves the set");
+            planned = plan(&view, now);
         }
         let is_elsewhere = view.rival.is_some();
-        match self.carry_out(key, &view).await {
+        match self.carry_out(key, &view, planned, now).await {
             Next::Rest if is_elsewhere => Next::After(ELSEWHERE),
             next => next,
         }
     }
 
-    async fn carry_out(&mut self, key: &ObjectKey, view: &SetView) -> Next {
-        let now = Timestamp::now();
-        let plan = plan(view, now);
+    async fn carry_out(
+        &mut self,
+        key: &ObjectKey,
+        view: &SetView,
+        plan: Plan,
+        now: Timestamp,
+    ) -> Next {
         let written = match &plan.write {
             Some(write) => self.write(key, view, write).await,
             None => Written::Done,
