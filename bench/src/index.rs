@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kthena_kv_events::events::{Batch, KvEvent, Stored};
 use kthena_kv_events::index::{CacheIndex, Owner};
-use kthena_router_scheduler::{Candidate, Endpoint, KvIndex, KvQuery, PodIdentity};
+use kthena_router_scheduler::{Candidate, Candidates, Endpoint, KvIndex, KvQuery, PodIdentity};
 
 use crate::report::say;
 use crate::scheduling::cpu_time;
@@ -63,7 +63,7 @@ fn measure(count: u32) -> (f64, f64) {
         block_tokens: SIZE,
         max_blocks: BLOCKS,
     };
-    let all: Vec<&Candidate> = candidates.iter().collect();
+    let all = Candidates::all(&candidates);
     let mut lengths = vec![0; all.len()];
     let mut begun = cpu_time();
     for round in 0..WARM_UP + ROUNDS {

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use kthena_router_scheduler::{Candidate, KvBlocks, KvIndex, KvQuery};
+use kthena_router_scheduler::{Candidates, KvBlocks, KvIndex, KvQuery};
 use smallvec::SmallVec;
 
 use super::{CacheIndex, chained_hash};
@@ -145,7 +145,7 @@ impl KvIndex for CacheIndex {
     fn lookup(
         &self,
         query: &KvQuery<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         lengths: &mut [u32],
     ) -> Option<KvBlocks> {
         let asked = Asked {
@@ -153,9 +153,8 @@ impl KvIndex for CacheIndex {
             adapter: query.adapter.then_some(query.model),
             max_blocks: query.max_blocks,
         };
-        let pods = candidates
-            .iter()
-            .map(|candidate| u64::from(candidate.endpoint.id().get()));
+        let readings = candidates.readings().iter();
+        let pods = readings.map(|reading| u64::from(reading.id));
         let found = CacheIndex::lookup(self, &asked, &pods, lengths)?;
         Some(KvBlocks {
             count: found.blocks,

@@ -99,16 +99,16 @@ impl Explanation {
         self.bound = named.collect();
     }
 
-    /// `picks` were chosen among `asked`.
+    /// `picks` were chosen among so many of a list; positions are in the list.
     pub(crate) fn note_placement(
         &mut self,
         role: Role,
-        asked: &[&Candidate],
+        (all, considered): (&[Candidate], usize),
         trace: &Trace,
         picks: &[Pick<'_>],
     ) {
         for (position, filter) in &trace.dropped {
-            if let Some(candidate) = asked.get(*position as usize) {
+            if let Some(candidate) = all.get(*position as usize) {
                 self.leave_out(&candidate.endpoint.pod().name, format!("filter {filter}"));
             }
         }
@@ -123,7 +123,7 @@ impl Explanation {
         if role == Role::Prefill {
             self.partner = ranked.next();
         } else {
-            self.considered += asked.len();
+            self.considered += considered;
             self.ranked = ranked.collect();
             self.bring_bound_forward();
         }

@@ -7,7 +7,9 @@ use kthena_router_connectors::Connector;
 use kthena_router_filters::sticky::{Binding, Preference};
 use kthena_router_health::{Admission, EndpointHealth};
 use kthena_router_scheduler::placement::KEPT;
-use kthena_router_scheduler::{Candidate, Endpoint, Pick, PlaceError, Placement, Role, Trace};
+use kthena_router_scheduler::{
+    Candidate, Candidates, Endpoint, Pick, PlaceError, Placement, Role, Trace,
+};
 use kthena_router_view::{Members, Roles, ServerView};
 use smallvec::SmallVec;
 
@@ -35,13 +37,6 @@ pub struct Placing<'a> {
 /// How an endpoint fared. Lives beside its counters.
 pub fn health_of(endpoint: &Endpoint) -> Option<&EndpointHealth> {
     endpoint.beside(EndpointHealth::default)
-}
-
-/// The position in the full list of what stood at `position` among those at `chosen`.
-fn original(chosen: &[usize], position: u32) -> u32 {
-    let full = chosen.get(position as usize).copied();
-    full.and_then(|full| u32::try_from(full).ok())
-        .unwrap_or(position)
 }
 
 impl Placing<'_> {
@@ -166,12 +161,9 @@ impl Placing<'_> {
             .collect();
         // What is told of it is what the placement of all candidates tells.
         let told = self.explanation.take();
-        let chosen = may_serve.iter().filter_map(|at| candidates.get(*at));
-        let mut placed = self.place_among(job, chosen, role).unwrap_or_default();
+        let chosen = Candidates::only(candidates, &may_serve);
+        let placed = self.place_among(job, chosen, role).unwrap_or_default();
         self.explanation = told;
-        for pick in &mut placed {
-            pick.position = original(&may_serve, pick.position);
-        }
         placed
     }
 
@@ -187,15 +179,10 @@ impl Placing<'_> {
             .iter()
             .filter_map(|candidate| health_of(&candidate.endpoint));
         match health.admit(healths, now, self.rng) {
-            Admission::All => self.place_among(job, candidates.iter(), role),
+            Admission::All => self.place_among(job, Candidates::all(candidates), role),
             Admission::Only(admitted) => {
                 self.explain_distrust(candidates, &admitted);
-                let trusted = admitted.iter().filter_map(|at| candidates.get(*at));
-                let mut placed = self.place_among(job, trusted, role)?;
-                for pick in &mut placed {
-                    pick.position = original(&admitted, pick.position);
-                }
-                Ok(placed)
+                self.place_among(job, Candidates::only(candidates, &admitted), role)
             }
         }
     }
@@ -203,7 +190,7 @@ impl Placing<'_> {
     fn place_among<'c>(
         &mut self,
         job: &Job,
-        candidates: impl Iterator<Item = &'c Candidate> + Clone,
+        candidates: Candidates<'c>,
         role: Role,
     ) -> Result<Placement<'c>, PlaceError> {
         let Means {
@@ -221,12 +208,12 @@ impl Placing<'_> {
                 return placed;
             };
             let mut watch = (stopwatch, Trace::default());
-            let asked: Vec<_> = candidates.clone().collect();
+            let (all, considered) = (candidates.source(), candidates.len());
             let placed = profile.place_watched(facts, candidates, rng, &mut watch);
             stopwatch::count(plugins, facts.notes);
             let trace = watch.1;
             let picks = placed.as_deref().unwrap_or_default();
-            explanation.note_placement(role, &asked, &trace, picks);
+            explanation.note_placement(role, (all, considered), &trace, picks);
             placed
         })
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use kthena_router_scheduler::{
-    Candidate, Endpoint, Filter, InFlight, Notes, PodIdentity, RequestFacts, Sample, Score, Scorer,
+    Candidate, Candidates, Endpoint, Filter, InFlight, Notes, PodIdentity, RequestFacts, Sample,
+    Score, Scorer,
 };
 
 /// A candidate whose pod is `name` in `ns`.
@@ -53,7 +54,7 @@ pub(crate) fn marks_for(
     request: &RequestFacts<'_>,
     candidates: &[Candidate],
 ) -> Vec<i64> {
-    let candidates: Vec<&Candidate> = candidates.iter().collect();
+    let candidates = Candidates::all(candidates);
     let mut marks = vec![Score::default(); candidates.len()];
     scorer.score(request, &candidates, &mut marks, &mut Rng::with_seed(1));
     marks.into_iter().map(|mark| mark.0).collect()
@@ -65,7 +66,7 @@ pub(crate) fn kept(
     request: &RequestFacts<'_>,
     candidates: &[Candidate],
 ) -> Vec<bool> {
-    let all: Vec<&Candidate> = candidates.iter().collect();
+    let all = Candidates::all(candidates);
     let mut marks = vec![true; all.len()];
     filter.filter(request, &all, &mut marks);
     marks

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::candidates::Reading;
 use crate::sample::{ModelSet, Sample, SampleCell};
 
 /// Which pod an endpoint is. Another UID under the same name is another pod.
@@ -28,11 +29,8 @@ pub struct EndpointId(u32);
 /// What lives as long as a pod is ready: its identity, its counters and what its engine last said.
 #[derive(Debug)]
 pub struct Endpoint {
+    hot: Hot,
     pod: PodIdentity,
-    id: EndpointId,
-    in_flight: AtomicU32,
-    elsewhere: AtomicU32,
-    sample: SampleCell,
     /// In flight here when the sample was taken.
     sampled_with: AtomicU32,
     models: ArcSwap<ModelSet>,
@@ -40,6 +38,16 @@ pub struct Endpoint {
     started_unix: AtomicI64,
     retired: AtomicBool,
     beside: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+/// What every decision looks at, in one line of the processor's cache.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Hot {
+    id: EndpointId,
+    in_flight: AtomicU32,
+    elsewhere: AtomicU32,
+    sample: SampleCell,
 }
 
 /// An endpoint as one model server reaches it.
@@ -64,6 +72,7 @@ const NEVER: i64 = i64::MIN;
 
 impl EndpointId {
     /// The number.
+    #[inline]
     pub fn get(self) -> u32 {
         self.0
     }
@@ -72,12 +81,15 @@ impl EndpointId {
 impl Endpoint {
     /// An idle endpoint that was never measured.
     pub fn new(pod: PodIdentity) -> Self {
-        Self {
-            pod,
+        let hot = Hot {
             id: EndpointId(NEXT.fetch_add(1, Ordering::Relaxed)),
             in_flight: AtomicU32::new(0),
             elsewhere: AtomicU32::new(0),
             sample: SampleCell::default(),
+        };
+        Self {
+            hot,
+            pod,
             sampled_with: AtomicU32::new(0),
             models: ArcSwap::default(),
             cache_tokens: AtomicU64::new(0),
@@ -93,41 +105,50 @@ impl Endpoint {
     }
 
     /// The number of this life of the pod.
+    #[inline]
     pub fn id(&self) -> EndpointId {
-        self.id
+        self.hot.id
     }
 
     /// Requests this router has dispatched to the pod and not finished.
+    #[inline]
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.hot.in_flight.load(Ordering::Relaxed)
     }
 
     /// Requests that any router has dispatched to the pod and not finished, as far as this one knows.
+    #[inline]
     pub fn on_flight(&self) -> u32 {
         self.in_flight()
-            .saturating_add(self.elsewhere.load(Ordering::Relaxed))
+            .saturating_add(self.hot.elsewhere.load(Ordering::Relaxed))
     }
 
     /// Takes over how many requests the other routers have in flight.
     pub fn set_elsewhere(&self, requests: u32) {
-        self.elsewhere.store(requests, Ordering::Relaxed);
+        self.hot.elsewhere.store(requests, Ordering::Relaxed);
     }
 
     /// Counts a request until the guard drops.
     pub fn begin(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.hot.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
 
     /// What the engine last said about itself; `None` = never measured.
     pub fn sample(&self) -> Option<Sample> {
-        self.sample.get()
+        self.hot.sample.get()
+    }
+
+    /// What a decision needs to know now.
+    #[inline]
+    pub(crate) fn reading(&self) -> Reading {
+        self.hot.sample.reading(self.id().get(), self.on_flight())
     }
 
     /// Takes over a measurement. Only one task may measure an endpoint.
     pub fn set_sample(&self, sample: Sample) {
         self.sampled_with.store(self.in_flight(), Ordering::Relaxed);
-        self.sample.set(sample);
+        self.hot.sample.set(sample);
     }
 
     /// Requests of others that the engine had when it was last measured: those beyond what this router had in flight.
@@ -195,7 +216,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.hot.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::endpoint::Candidate;
+use crate::candidates::Candidates;
 use crate::notes::Notes;
 
 /// A request as policies see it. Everything is borrowed: facts are put together anew for each decision.
@@ -76,7 +76,7 @@ pub trait KvIndex {
     fn lookup(
         &self,
         query: &KvQuery<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         lengths: &mut [u32],
     ) -> Option<KvBlocks>;
 }

@@ -17,18 +17,22 @@
 //! [`plugin`] for the traits a policy implements, [`facts`] for what it may look at, [`placement`] for how the best are
 //! kept, [`watch`] for how a decision is timed and explained. The policies themselves are in the plugins crate.
 
+pub mod candidates;
 pub mod dispatch;
 pub mod endpoint;
 pub mod facts;
+mod highest;
 pub mod notes;
 pub mod placement;
 pub mod plugin;
 pub mod sample;
 pub mod watch;
 
+pub use candidates::{Candidates, Reading};
 pub use dispatch::Dispatch;
 pub use endpoint::{Candidate, Endpoint, EndpointId, InFlight, PodIdentity};
 pub use facts::{KvBlocks, KvIndex, KvQuery, PromptText, RequestFacts, Role};
+pub use highest::highest;
 pub use notes::{Notes, PluginEvent};
 pub use placement::{Pick, PlaceError, Placement, Profile};
 pub use plugin::{End, Figure, Filter, Outcome, Receipt, Recorder, Score, Scorer};

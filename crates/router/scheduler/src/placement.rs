@@ -6,9 +6,11 @@ use std::sync::Arc;
 use fastrand::Rng;
 use smallvec::SmallVec;
 
+use crate::candidates::Candidates;
 use crate::dispatch::Dispatch;
 use crate::endpoint::{Candidate, Endpoint};
 use crate::facts::RequestFacts;
+use crate::highest::highest;
 use crate::plugin::{Figure, Filter, Recorder, Score, Scorer};
 use crate::watch::{Seen, Step, StepKind, Watch};
 
@@ -23,7 +25,7 @@ pub type Placement<'c> = SmallVec<[Pick<'c>; KEPT]>;
 pub struct Pick<'c> {
     /// The candidate.
     pub candidate: &'c Candidate,
-    /// Its place in the list that was asked about, from 0.
+    /// Its place in the list that the candidates are from.
     pub position: u32,
     /// The weighted sum of its marks.
     pub total: Score,
@@ -61,11 +63,8 @@ struct Lists {
     total: Vec<Score>,
 }
 
-/// Candidates that are still in, with their places in the list that was asked about.
-struct Field<'c> {
-    candidates: SmallVec<[&'c Candidate; 16]>,
-    positions: SmallVec<[u32; 16]>,
-}
+/// Candidates that are still in.
+struct Field<'c>(Candidates<'c>);
 
 impl Profile {
     /// A profile of these filters, in order, and these scorers and weights. Without scorers, placement is random.
@@ -81,34 +80,34 @@ impl Profile {
         }
     }
 
-    /// The best candidates in order; none if there were none.
+    /// The best of `candidates` in order; none if there were none.
     pub fn place<'c>(
         &self,
         request: &RequestFacts<'_>,
-        candidates: impl IntoIterator<Item = &'c Candidate>,
+        candidates: &'c [Candidate],
         rng: &mut Rng,
     ) -> Result<Placement<'c>, PlaceError> {
-        self.place_watched(request, candidates, rng, &mut ())
+        self.place_watched(request, Candidates::all(candidates), rng, &mut ())
     }
 
     /// The same while `watch` looks on.
     pub fn place_watched<'c>(
         &self,
         request: &RequestFacts<'_>,
-        candidates: impl IntoIterator<Item = &'c Candidate>,
+        candidates: Candidates<'c>,
         rng: &mut Rng,
         watch: &mut dyn Watch,
     ) -> Result<Placement<'c>, PlaceError> {
-        let mut field = Field::new(candidates);
-        if field.candidates.is_empty() {
+        if candidates.is_empty() {
             return Ok(Placement::new());
         }
+        let mut field = Field(candidates);
         LISTS.with_borrow_mut(|lists| {
             for filter in &self.filters {
                 field.pass(&**filter, request, lists, watch)?;
             }
             lists.total.clear();
-            lists.total.resize(field.candidates.len(), Score::default());
+            lists.total.resize(field.0.len(), Score::default());
             for (scorer, weight) in &self.scorers {
                 field.add_marks(&**scorer, *weight, request, rng, lists, watch);
             }
@@ -147,15 +146,6 @@ impl Profile {
 }
 
 impl<'c> Field<'c> {
-    fn new(candidates: impl IntoIterator<Item = &'c Candidate>) -> Self {
-        let candidates: SmallVec<[&Candidate; 16]> = candidates.into_iter().collect();
-        let positions = (0_u32..).take(candidates.len()).collect();
-        Self {
-            candidates,
-            positions,
-        }
-    }
-
     fn pass(
         &mut self,
         filter: &dyn Filter,
@@ -169,23 +159,18 @@ impl<'c> Field<'c> {
         };
         let Lists { keep, dropped, .. } = lists;
         keep.clear();
-        keep.resize(self.candidates.len(), true);
+        keep.resize(self.0.len(), true);
         watch.begins(step);
-        filter.filter(request, &self.candidates, keep);
+        filter.filter(request, &self.0, keep);
         dropped.clear();
-        let marked = self.positions.iter().zip(&*keep);
+        let marked = self.0.positions().iter().zip(&*keep);
         dropped.extend(marked.filter(|(_, keep)| !**keep).map(|(at, _)| *at));
         watch.ended(step, Seen::Dropped(dropped));
-        if dropped.len() == self.candidates.len() {
+        if dropped.len() == self.0.len() {
             return Err(PlaceError::Filtered { by: filter.name() });
         }
         if !dropped.is_empty() {
-            let mut marks = keep.iter();
-            self.candidates
-                .retain(|_| marks.next().copied().unwrap_or_default());
-            let mut marks = keep.iter();
-            self.positions
-                .retain(|_| marks.next().copied().unwrap_or_default());
+            self.0.retain(keep);
         }
         Ok(())
     }
@@ -205,11 +190,11 @@ impl<'c> Field<'c> {
         };
         let Lists { own, total, .. } = lists;
         own.clear();
-        own.resize(self.candidates.len(), Score::default());
+        own.resize(self.0.len(), Score::default());
         watch.begins(step);
-        scorer.score(request, &self.candidates, own, rng);
+        scorer.score(request, &self.0, own, rng);
         let seen = Seen::Marks {
-            positions: &self.positions,
+            positions: self.0.positions(),
             marks: own,
             weight,
         };
@@ -219,30 +204,17 @@ impl<'c> Field<'c> {
         }
     }
 
-    /// The [`KEPT`] highest totals. Each candidate draws a tie-breaker, so that every order of equals is equally
-    /// likely.
+    /// The [`KEPT`] highest totals, equals in an order drawn by lot.
     fn best(&self, totals: &[Score], rng: &mut Rng) -> Placement<'c> {
-        let mut kept: SmallVec<[(Score, u32, u32); KEPT]> = SmallVec::new();
-        for (at, total) in (0_u32..).zip(totals) {
-            let full = kept.len() == KEPT;
-            let worst = kept.last().copied().filter(|_| full);
-            if worst.is_some_and(|(worst, _, _)| *total < worst) {
-                continue;
-            }
-            let draw = rng.u32(..);
-            // Among a thousand idle endpoints nearly every draw loses here.
-            if worst.is_some_and(|(worst, drawn, _)| (*total, draw) <= (worst, drawn)) {
-                continue;
-            }
-            let place = kept.partition_point(|other| (other.0, other.1) >= (*total, draw));
-            kept.truncate(KEPT - 1);
-            kept.insert(place, (*total, draw, at));
-        }
-        kept.into_iter()
-            .map(|(total, _, at)| Pick {
-                candidate: self.candidates[at as usize],
-                position: self.positions[at as usize],
-                total,
+        highest(totals.iter().copied().zip(0..), KEPT, rng)
+            .into_iter()
+            .map(|(total, at)| {
+                let (candidate, position) = self.0.at(at);
+                Pick {
+                    candidate,
+                    position,
+                    total,
+                }
             })
             .collect()
     }

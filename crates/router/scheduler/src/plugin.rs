@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::endpoint::{Candidate, Endpoint};
+use crate::candidates::Candidates;
+use crate::endpoint::Endpoint;
 use crate::facts::RequestFacts;
 
 /// A mark for one candidate; more is better. Plugins nominally stay within 0 to 100.
@@ -32,7 +33,7 @@ pub trait Filter: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Clears the mark of each candidate that must not serve; `keep` is as long as `candidates` and all true.
-    fn filter(&self, request: &RequestFacts<'_>, candidates: &[&Candidate], keep: &mut [bool]);
+    fn filter(&self, request: &RequestFacts<'_>, candidates: &Candidates<'_>, keep: &mut [bool]);
 }
 
 /// Marks candidates.
@@ -44,7 +45,7 @@ pub trait Scorer: Send + Sync {
     fn score(
         &self,
         request: &RequestFacts<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         scores: &mut [Score],
         rng: &mut Rng,
     );

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::candidates::Reading;
+
 /// One measurement of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Sample {
@@ -86,6 +88,21 @@ impl SampleCell {
             tpot: real(&self.tpot),
             taken_at: Duration::from_nanos(taken_at),
         })
+    }
+
+    /// The last sample beside what is counted here. Before the first one every figure is 0.
+    #[inline]
+    pub(crate) fn reading(&self, id: u32, on_flight: u32) -> Reading {
+        let real = |cell: &AtomicU64| f64::from_bits(cell.load(Ordering::Relaxed));
+        Reading {
+            id,
+            on_flight,
+            running: self.running.load(Ordering::Relaxed),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            kv_usage: real(&self.kv_usage),
+            ttft: real(&self.ttft),
+            tpot: real(&self.tpot),
+        }
     }
 
     pub(crate) fn set(&self, sample: Sample) {

@@ -20,7 +20,7 @@ pub enum StepKind {
     Score,
 }
 
-/// What came of a step. Positions are those in the list that the decision was asked for.
+/// What came of a step. Positions are those in the list that the candidates are from.
 #[derive(Debug, Clone, Copy)]
 pub enum Seen<'a> {
     /// A filter took out the candidates at these positions.

@@ -46,9 +46,8 @@ fn pods(in_flight: &[(&str, u32)]) -> (Vec<Candidate>, Vec<InFlight>) {
 /// An account of a choice by one scorer that counts requests in flight, best first.
 fn by_load(in_flight: &[(&str, u32)], kept: usize) -> Explanation {
     let (candidates, _guards) = pods(in_flight);
-    let asked: Vec<_> = candidates.iter().collect();
     let mark = |candidate: &Candidate| -i64::from(candidate.endpoint.in_flight());
-    let marks = (0..).zip(asked.iter().map(|candidate| mark(candidate)));
+    let marks = (0..).zip(candidates.iter().map(mark));
     let trace = Trace {
         dropped: Vec::new(),
         scorers: vec![TracedScorer {
@@ -67,7 +66,7 @@ fn by_load(in_flight: &[(&str, u32)], kept: usize) -> Explanation {
         })
         .collect();
     let mut explanation = explanation(DEFAULT);
-    explanation.note_placement(Role::Whole, &asked, &trace, &picks);
+    explanation.note_placement(Role::Whole, (&candidates, candidates.len()), &trace, &picks);
     explanation
 }
 
@@ -92,7 +91,6 @@ fn why_the_first_choice_answered(
 #[test]
 fn weights_filters_and_health_are_told() {
     let (candidates, _guards) = pods(&[("p0", 0), ("p1", 0)]);
-    let asked: Vec<_> = candidates.iter().collect();
     let scorer = |name, weight, mark| TracedScorer {
         name,
         weight,
@@ -110,7 +108,7 @@ fn weights_filters_and_health_are_told() {
     let mut explanation = explanation(DEFAULT);
     let left = std::time::Duration::from_millis(4_200);
     explanation.note_untrusted(&"p2".into(), Standing::Ejected { left });
-    explanation.note_placement(Role::Whole, &asked, &trace, &picks);
+    explanation.note_placement(Role::Whole, (&candidates, candidates.len()), &trace, &picks);
 
     assert_eq!(
         explanation.line(Some("p1")),
@@ -140,7 +138,7 @@ fn pairs_are_told_with_both_pods() {
         position: 0,
         total: Score(9),
     };
-    explanation.note_placement(Role::Prefill, &[&prefill[0]], &Trace::default(), &[pick]);
+    explanation.note_placement(Role::Prefill, (&prefill, 1), &Trace::default(), &[pick]);
     explanation.note_pair(&"d1".into());
 
     assert_eq!(

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use kthena_router_scheduler::{Candidate, Endpoint};
+use kthena_router_scheduler::{Candidates, Endpoint};
 use smallvec::SmallVec;
 
 use super::lane::Lane;
@@ -17,7 +17,7 @@ pub(super) struct Lanes(RwLock<HashMap<u32, (Weak<Endpoint>, SharedLane)>>);
 
 impl Lanes {
     /// What is known of each candidate now.
-    pub(super) fn views(&self, candidates: &[&Candidate]) -> SmallVec<[Lane; 4]> {
+    pub(super) fn views(&self, candidates: &Candidates<'_>) -> SmallVec<[Lane; 4]> {
         let lanes = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let views = candidates.iter().map(|candidate| {
             let known = lanes.get(&candidate.endpoint.id().get());

@@ -25,8 +25,8 @@ use fastrand::Rng;
 use kthena_router_prefix::index::Life;
 use kthena_router_prefix::{IndexConfig, PrefixIndex};
 use kthena_router_scheduler::{
-    Candidate, Endpoint, Figure, KvQuery, PluginEvent, Receipt, Recorder, RequestFacts, Role,
-    Score, Scorer,
+    Candidate, Candidates, Endpoint, Figure, KvQuery, PluginEvent, Receipt, Recorder, RequestFacts,
+    Role, Score, Scorer,
 };
 use smallvec::SmallVec;
 
@@ -106,7 +106,11 @@ impl Adaptive {
     }
 
     /// Which share of the prompt each candidate has cached, 0 to 1.
-    fn cached(&self, request: &RequestFacts<'_>, candidates: &[&Candidate]) -> SmallVec<[f64; 16]> {
+    fn cached(
+        &self,
+        request: &RequestFacts<'_>,
+        candidates: &Candidates<'_>,
+    ) -> SmallVec<[f64; 16]> {
         let mut lengths: SmallVec<[u32; 16]> = SmallVec::from_elem(0, candidates.len());
         if let Some(share) = from_events(request, candidates, &mut lengths) {
             return lengths
@@ -115,7 +119,7 @@ impl Adaptive {
                 .collect();
         }
         let blocks = hashed(request, |Hashed { root, chain }| {
-            let positions = Positions::new(candidates);
+            let positions = Positions::new(candidates.readings());
             self.index
                 .find(*root, chain, |id| positions.of(id), &mut lengths);
             chain.len()
@@ -127,18 +131,21 @@ impl Adaptive {
             .collect()
     }
 
-    fn outlooks(&self, candidates: &[&Candidate]) -> SmallVec<[(Outlook, f64); 16]> {
+    fn outlooks(&self, candidates: &Candidates<'_>) -> SmallVec<[(Outlook, f64); 16]> {
         let lanes = self.lanes.views(candidates);
         let usual = self.learnt.lock().usual.lines();
-        let outlooks = lanes.iter().zip(candidates).map(|(lane, candidate)| {
-            let others = f64::from(candidate.endpoint.measured_elsewhere());
-            let mut outlook = Outlook::of(lane, lane.lines(usual), others);
-            if let Some(sample) = candidate.endpoint.sample() {
-                outlook.waiting = f64::from(sample.waiting);
-                outlook.kv_usage = sample.kv_usage;
-            }
-            (outlook, lane.trust.get())
-        });
+        let outlooks = lanes
+            .iter()
+            .zip(candidates.iter())
+            .map(|(lane, candidate)| {
+                let others = f64::from(candidate.endpoint.measured_elsewhere());
+                let mut outlook = Outlook::of(lane, lane.lines(usual), others);
+                if let Some(sample) = candidate.endpoint.sample() {
+                    outlook.waiting = f64::from(sample.waiting);
+                    outlook.kv_usage = sample.kv_usage;
+                }
+                (outlook, lane.trust.get())
+            });
         outlooks.collect()
     }
 
@@ -146,7 +153,7 @@ impl Adaptive {
     fn works(
         &self,
         request: &RequestFacts<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         outlooks: &[(Outlook, f64)],
     ) -> SmallVec<[Work; 16]> {
         let prompt = tokens(request.prompt_tokens);
@@ -172,7 +179,7 @@ impl Adaptive {
 /// Fills in how many blocks each candidate has according to engines' events; returns the share of one block.
 fn from_events(
     request: &RequestFacts<'_>,
-    candidates: &[&Candidate],
+    candidates: &Candidates<'_>,
     lengths: &mut [u32],
 ) -> Option<f64> {
     let query = KvQuery {
@@ -207,7 +214,7 @@ impl Scorer for Adaptive {
     fn score(
         &self,
         request: &RequestFacts<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         scores: &mut [Score],
         _rng: &mut Rng,
     ) {
@@ -245,8 +252,10 @@ impl Recorder for Adaptive {
             endpoint: Arc::clone(endpoint),
             address,
         };
-        let outlooks = self.outlooks(&[&only]);
-        let works = self.works(request, &[&only], &outlooks);
+        let only = Candidates::all(std::slice::from_ref(&only));
+        let outlooks = self.outlooks(&only);
+        let works = self.works(request, &only, &outlooks);
+        drop(only);
         let ((outlook, _), work) = outlooks.into_iter().zip(works).next()?;
         let estimate = outlook.first_token(&work);
         let recorded = hashed(request, |Hashed { root, chain }| {

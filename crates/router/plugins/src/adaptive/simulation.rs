@@ -11,8 +11,8 @@ use kthena_engine_sim::batch::{
 use kthena_engine_sim::kv_cache::{BlockHash, CacheConfig, KvEvent, chain};
 use kthena_engine_sim::model::{GpuProfile, ModelProfile, StepModel};
 use kthena_router_scheduler::{
-    Candidate, Dispatch, InFlight, KvBlocks, KvIndex, KvQuery, Notes, Outcome, PromptText,
-    RequestFacts, Sample,
+    Candidate, Candidates, Dispatch, InFlight, KvBlocks, KvIndex, KvQuery, Notes, Outcome,
+    PromptText, RequestFacts, Sample,
 };
 
 use crate::config::{FilterName, PluginArgs, SchedulerConfig, ScorerName};
@@ -70,12 +70,12 @@ impl KvIndex for Held {
     fn lookup(
         &self,
         query: &KvQuery<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         lengths: &mut [u32],
     ) -> Option<KvBlocks> {
         let mut hashes = Vec::new();
         chain(&mut hashes, query.tokens, BLOCK, None);
-        for (length, candidate) in lengths.iter_mut().zip(candidates) {
+        for (length, candidate) in lengths.iter_mut().zip(candidates.iter()) {
             let at: usize = candidate.endpoint.pod().name.parse().ok()?;
             let known = hashes.iter().take_while(|hash| self.0[at].contains(hash));
             *length = u32::try_from(known.count()).ok()?;

@@ -146,7 +146,7 @@ fn what_failed_leaves_nothing() {
     drop(send(&plugin, &long, 0.0, &candidates[1]));
 
     assert_eq!(marks(&plugin, &long, 0.0, &candidates), [100, 100]);
-    let views = plugin.lanes.views(&candidates.iter().collect::<Vec<_>>());
+    let views = plugin.lanes.views(&Candidates::all(&candidates));
     for lane in views {
         assert_eq!((lane.pending, lane.running), (0, 0));
         assert!(lane.pending_tokens.abs() < f64::EPSILON);
@@ -167,7 +167,7 @@ fn an_engine_that_caches_less_than_expected_is_trusted_less() {
             ..Outcome::default()
         });
     }
-    let lane = &plugin.lanes.views(&[&candidates[0]])[0];
+    let lane = &plugin.lanes.views(&Candidates::all(&candidates[..1]))[0];
     assert!(lane.trust.get() < 0.2, "{}", lane.trust.get());
 }
 
@@ -231,7 +231,7 @@ proptest! {
         prop_assert!(marks.iter().all(|mark| (0..=100).contains(mark)));
         prop_assert!(marks.contains(&100));
         drop(open);
-        let views = plugin.lanes.views(&candidates.iter().collect::<Vec<_>>());
+        let views = plugin.lanes.views(&Candidates::all(&candidates));
         prop_assert!(views.iter().all(|lane| lane.pending == 0 && lane.running == 0));
     }
 

@@ -1,7 +1,7 @@
 //! KV cache: prefers engines with room in it.
 
 use fastrand::Rng;
-use kthena_router_scheduler::{Candidate, RequestFacts, Score, Scorer};
+use kthena_router_scheduler::{Candidates, RequestFacts, Score, Scorer};
 
 /// The plugin's name.
 pub const NAME: &str = "gpu-usage";
@@ -18,13 +18,12 @@ impl Scorer for GpuUsage {
     fn score(
         &self,
         _request: &RequestFacts<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         scores: &mut [Score],
         _rng: &mut Rng,
     ) {
-        for (score, candidate) in scores.iter_mut().zip(candidates) {
-            let usage = candidate.endpoint.sample().unwrap_or_default().kv_usage;
-            *score = Score::truncated(((1.0 - usage) * 100.0).clamp(0.0, 100.0));
+        for (score, reading) in scores.iter_mut().zip(candidates.readings()) {
+            *score = Score::truncated(((1.0 - reading.kv_usage) * 100.0).clamp(0.0, 100.0));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 
 use fastrand::Rng;
 use kthena_router_scheduler::{
-    Candidate, KvBlocks, KvQuery, PluginEvent, RequestFacts, Score, Scorer,
+    Candidates, KvBlocks, KvQuery, PluginEvent, RequestFacts, Score, Scorer,
 };
 use smallvec::SmallVec;
 
@@ -75,7 +75,7 @@ impl Scorer for KvcacheAware {
     fn score(
         &self,
         request: &RequestFacts<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         scores: &mut [Score],
         _rng: &mut Rng,
     ) {

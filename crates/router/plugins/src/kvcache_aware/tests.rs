@@ -14,7 +14,7 @@ impl KvIndex for Known {
     fn lookup(
         &self,
         query: &KvQuery<'_>,
-        _candidates: &[&Candidate],
+        _candidates: &Candidates<'_>,
         lengths: &mut [u32],
     ) -> Option<KvBlocks> {
         assert_eq!((query.block_tokens, query.max_blocks), (16, 128));
@@ -29,7 +29,7 @@ impl KvIndex for Known {
 struct Unknown;
 
 impl KvIndex for Unknown {
-    fn lookup(&self, _: &KvQuery<'_>, _: &[&Candidate], lengths: &mut [u32]) -> Option<KvBlocks> {
+    fn lookup(&self, _: &KvQuery<'_>, _: &Candidates<'_>, lengths: &mut [u32]) -> Option<KvBlocks> {
         lengths.fill(3);
         None
     }

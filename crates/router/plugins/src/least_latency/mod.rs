@@ -1,7 +1,7 @@
 //! Latency: prefers engines that were quick lately.
 
 use fastrand::Rng;
-use kthena_router_scheduler::{Candidate, RequestFacts, Sample, Score, Scorer};
+use kthena_router_scheduler::{Candidates, Reading, RequestFacts, Score, Scorer};
 
 /// The plugin's name.
 pub const NAME: &str = "least-latency";
@@ -71,32 +71,32 @@ impl Scorer for LeastLatency {
     fn score(
         &self,
         _request: &RequestFacts<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         scores: &mut [Score],
         _rng: &mut Rng,
     ) {
         let (mut first, mut each) = (Span::EMPTY, Span::EMPTY);
-        for sample in candidates
-            .iter()
-            .filter_map(|candidate| measured(candidate))
-        {
-            first.add(sample.ttft);
-            each.add(sample.tpot);
+        for reading in candidates.readings() {
+            if is_measured(reading) {
+                first.add(reading.ttft);
+                each.add(reading.tpot);
+            }
         }
         let weight = self.config.ttft_weight;
-        for (score, candidate) in scores.iter_mut().zip(candidates) {
-            *score = measured(candidate).map_or(UNMEASURED, |sample| {
+        for (score, reading) in scores.iter_mut().zip(candidates.readings()) {
+            *score = if is_measured(reading) {
                 let marks =
-                    first.mark(sample.ttft) * weight + each.mark(sample.tpot) * (1.0 - weight);
+                    first.mark(reading.ttft) * weight + each.mark(reading.tpot) * (1.0 - weight);
                 Score::truncated(marks)
-            });
+            } else {
+                UNMEASURED
+            };
         }
     }
 }
 
-fn measured(candidate: &Candidate) -> Option<Sample> {
-    let sample = candidate.endpoint.sample()?;
-    (sample.ttft > 0.0 && sample.tpot > 0.0).then_some(sample)
+fn is_measured(reading: &Reading) -> bool {
+    reading.ttft > 0.0 && reading.tpot > 0.0
 }
 
 #[cfg(test)]

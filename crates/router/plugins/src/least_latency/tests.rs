@@ -1,3 +1,4 @@
+use kthena_router_scheduler::Sample;
 use proptest::prelude::{prop, prop_assert, proptest};
 use rstest::rstest;
 

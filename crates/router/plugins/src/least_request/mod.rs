@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use fastrand::Rng;
-use kthena_router_scheduler::{Candidate, Filter, RequestFacts, Score, Scorer};
+use kthena_router_scheduler::{Candidates, Filter, Reading, RequestFacts, Score, Scorer};
 
 /// The plugin's name, as filter and as scorer.
 pub const NAME: &str = "least-request";
@@ -45,10 +45,9 @@ impl Filter for ShortQueue {
         NAME
     }
 
-    fn filter(&self, _request: &RequestFacts<'_>, candidates: &[&Candidate], keep: &mut [bool]) {
-        for (keep, candidate) in keep.iter_mut().zip(candidates) {
-            let sample = candidate.endpoint.sample().unwrap_or_default();
-            *keep = sample.waiting < self.config.max_waiting.get();
+    fn filter(&self, _request: &RequestFacts<'_>, candidates: &Candidates<'_>, keep: &mut [bool]) {
+        for (keep, reading) in keep.iter_mut().zip(candidates.readings()) {
+            *keep = reading.waiting < self.config.max_waiting.get();
         }
     }
 }
@@ -61,30 +60,32 @@ impl Scorer for LeastRequest {
     fn score(
         &self,
         _request: &RequestFacts<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         scores: &mut [Score],
         _rng: &mut Rng,
     ) {
-        // The work goes where the mark will stand, so that it is read once.
-        for (score, candidate) in scores.iter_mut().zip(candidates) {
-            *score = Score(work(candidate));
+        let most = candidates.readings().iter().map(work).max().unwrap_or(0);
+        if most == 0 {
+            scores.fill(Score(100));
+            return;
         }
-        let most = scores.iter().max().map_or(0, |score| score.0);
-        for score in scores.iter_mut() {
-            *score = if most > 0 {
-                let most = as_f64(most);
-                Score::truncated((most - as_f64(score.0)) / most * 100.0)
-            } else {
-                Score(100)
-            };
+        let all = as_f64(most);
+        let mark = |work| Score::truncated((all - as_f64(work)) / all * 100.0);
+        // In a large fleet most have the same work as the one before.
+        let mut last = (most, mark(most));
+        for (score, reading) in scores.iter_mut().zip(candidates.readings()) {
+            let work = work(reading);
+            if work != last.0 {
+                last = (work, mark(work));
+            }
+            *score = last.1;
         }
     }
 }
 
-fn work(candidate: &Candidate) -> i64 {
-    let on_flight = i64::from(candidate.endpoint.on_flight());
-    let running = candidate.endpoint.sample().unwrap_or_default().running;
-    let queued = (on_flight - i64::from(running)).max(0);
+fn work(reading: &Reading) -> i64 {
+    let on_flight = i64::from(reading.on_flight);
+    let queued = (on_flight - i64::from(reading.running)).max(0);
     on_flight + 100 * queued
 }
 

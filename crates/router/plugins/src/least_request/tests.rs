@@ -1,4 +1,4 @@
-use kthena_router_scheduler::{Notes, Sample};
+use kthena_router_scheduler::{Candidate, Notes, Sample};
 use proptest::prelude::{prop, prop_assert, prop_assert_eq, proptest};
 use rstest::rstest;
 

@@ -1,6 +1,6 @@
 //! Adapters: takes out engines that have not loaded what is asked for.
 
-use kthena_router_scheduler::{Candidate, Filter, RequestFacts};
+use kthena_router_scheduler::{Candidates, Filter, RequestFacts};
 
 /// The plugin's name.
 pub const NAME: &str = "lora-affinity";
@@ -15,8 +15,8 @@ impl Filter for LoraAffinity {
         NAME
     }
 
-    fn filter(&self, request: &RequestFacts<'_>, candidates: &[&Candidate], keep: &mut [bool]) {
-        for (keep, candidate) in keep.iter_mut().zip(candidates) {
+    fn filter(&self, request: &RequestFacts<'_>, candidates: &Candidates<'_>, keep: &mut [bool]) {
+        for (keep, candidate) in keep.iter_mut().zip(candidates.iter()) {
             *keep = candidate.endpoint.models().contains(request.served_model);
         }
     }

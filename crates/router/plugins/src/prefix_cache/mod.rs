@@ -11,7 +11,8 @@ use fastrand::Rng;
 use kthena_router_prefix::index::Life;
 use kthena_router_prefix::{BlockHasher, Chain, IndexConfig, PrefixIndex, Recorded, root};
 use kthena_router_scheduler::{
-    Candidate, End, Endpoint, Figure, PluginEvent, Receipt, Recorder, RequestFacts, Score, Scorer,
+    Candidates, End, Endpoint, Figure, PluginEvent, Receipt, Recorder, RequestFacts, Score, Scorer,
+    highest,
 };
 use smallvec::SmallVec;
 
@@ -130,11 +131,11 @@ impl Scorer for PrefixCache {
     fn score(
         &self,
         request: &RequestFacts<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         scores: &mut [Score],
         rng: &mut Rng,
     ) {
-        let positions = Positions::new(candidates);
+        let positions = Positions::new(candidates.readings());
         let mut lengths: SmallVec<[u32; 32]> = SmallVec::from_elem(0, candidates.len());
         let blocks = self.hashed(request, |Hashed { root, chain }| {
             self.index
@@ -144,33 +145,19 @@ impl Scorer for PrefixCache {
         if blocks == 0 {
             return;
         }
-        keep_top(&mut lengths, self.config.top.get(), rng);
         let total = f64::from(u32::try_from(blocks).unwrap_or(u32::MAX));
-        for (score, length) in scores.iter_mut().zip(&lengths) {
-            *score = Score::truncated(f64::from(*length) / total * 100.0);
+        let matched = lengths.iter().copied().zip(0..);
+        let longest = highest(
+            matched.filter(|(length, _)| *length > 0),
+            self.config.top.get(),
+            rng,
+        );
+        let share = |length: u32| f64::from(length) / total;
+        for (length, at) in &longest {
+            scores[*at as usize] = Score::truncated(share(*length) * 100.0);
         }
-        let best = lengths.iter().copied().max().unwrap_or_default();
-        request
-            .notes
-            .tell(PluginEvent::PrefixMatch(f64::from(best) / total));
-    }
-}
-
-/// Clears all but the `top` longest; equals are drawn by lot.
-fn keep_top(lengths: &mut [u32], top: usize, rng: &mut Rng) {
-    let matched = lengths.iter().filter(|length| **length > 0).count();
-    if matched <= top {
-        return;
-    }
-    let mut order: Vec<(u32, u32, usize)> = lengths
-        .iter()
-        .enumerate()
-        .filter(|(_, length)| **length > 0)
-        .map(|(at, length)| (*length, rng.u32(..), at))
-        .collect();
-    let (_, _, rest) = order.select_nth_unstable_by(top - 1, |a, b| b.cmp(a));
-    for (_, _, at) in rest {
-        lengths[*at] = 0;
+        let best = longest.first().map_or(0, |(length, _)| *length);
+        request.notes.tell(PluginEvent::PrefixMatch(share(best)));
     }
 }
 

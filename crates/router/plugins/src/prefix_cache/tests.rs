@@ -1,4 +1,4 @@
-use kthena_router_scheduler::{Dispatch, Notes, Outcome, Profile};
+use kthena_router_scheduler::{Candidate, Dispatch, Notes, Outcome, Profile};
 use rstest::rstest;
 
 use super::*;

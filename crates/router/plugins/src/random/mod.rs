@@ -1,7 +1,7 @@
 //! Chance: spreads requests without looking at anything.
 
 use fastrand::Rng;
-use kthena_router_scheduler::{Candidate, RequestFacts, Score, Scorer};
+use kthena_router_scheduler::{Candidates, RequestFacts, Score, Scorer};
 
 /// The plugin's name.
 pub const NAME: &str = "random";
@@ -18,7 +18,7 @@ impl Scorer for Random {
     fn score(
         &self,
         _request: &RequestFacts<'_>,
-        _candidates: &[&Candidate],
+        _candidates: &Candidates<'_>,
         scores: &mut [Score],
         rng: &mut Rng,
     ) {

@@ -9,7 +9,7 @@ use crate::fixtures::candidates;
 fn every_mark_from_0_to_100_is_drawn() {
     let mut seen = [false; 101];
     let candidates = candidates(10);
-    let candidates: Vec<&Candidate> = candidates.iter().collect();
+    let candidates = Candidates::all(&candidates);
     let mut rng = Rng::with_seed(5);
     for _ in 0..1000 {
         let notes = Notes::default();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use kthena_kv_events::shared_index::Owned;
-use kthena_router_scheduler::{Candidate, KvBlocks, KvIndex, KvQuery};
+use kthena_router_scheduler::{Candidates, KvBlocks, KvIndex, KvQuery};
 
 /// What was read from Redis for one request.
 pub(super) struct FromRedis {
@@ -21,14 +21,14 @@ impl KvIndex for FromRedis {
     fn lookup(
         &self,
         query: &KvQuery<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         lengths: &mut [u32],
     ) -> Option<KvBlocks> {
         if query.adapter || self.owned.blocks() == 0 {
             return None;
         }
         let mut owner = String::new();
-        for (length, candidate) in lengths.iter_mut().zip(candidates) {
+        for (length, candidate) in lengths.iter_mut().zip(candidates.iter()) {
             let pod = candidate.endpoint.pod();
             owner.clear();
             // Writing to a String cannot fail.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fastrand::Rng;
-use kthena_router_scheduler::{Candidate, Profile, RequestFacts, Score, Scorer};
+use kthena_router_scheduler::{Candidates, Profile, RequestFacts, Score, Scorer};
 
 use crate::client::{chat, get};
 use crate::engine::{Engine, ok};
@@ -18,7 +18,7 @@ impl Scorer for Fragile {
         "fragile"
     }
 
-    fn score(&self, _: &RequestFacts<'_>, _: &[&Candidate], _: &mut [Score], _: &mut Rng) {
+    fn score(&self, _: &RequestFacts<'_>, _: &Candidates<'_>, _: &mut [Score], _: &mut Rng) {
         assert!(
             !self.0.load(Ordering::Relaxed),
             "a fault that a test put here"

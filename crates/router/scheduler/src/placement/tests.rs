@@ -57,11 +57,11 @@ impl Scorer for LeastRequests {
     fn score(
         &self,
         _request: &RequestFacts<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         scores: &mut [Score],
         _rng: &mut Rng,
     ) {
-        for (score, candidate) in scores.iter_mut().zip(candidates) {
+        for (score, candidate) in scores.iter_mut().zip(candidates.iter()) {
             *score = Score(-i64::from(candidate.endpoint.in_flight()));
         }
     }
@@ -78,11 +78,11 @@ impl Scorer for ByName {
     fn score(
         &self,
         _request: &RequestFacts<'_>,
-        candidates: &[&Candidate],
+        candidates: &Candidates<'_>,
         scores: &mut [Score],
         _rng: &mut Rng,
     ) {
-        for (score, candidate) in scores.iter_mut().zip(candidates) {
+        for (score, candidate) in scores.iter_mut().zip(candidates.iter()) {
             *score = Score(candidate.endpoint.pod().name.parse::<i64>().unwrap() * self.0);
         }
     }
@@ -145,9 +145,9 @@ impl Filter for Below {
         self.1
     }
 
-    fn filter(&self, _request: &RequestFacts<'_>, candidates: &[&Candidate], keep: &mut [bool]) {
+    fn filter(&self, _request: &RequestFacts<'_>, candidates: &Candidates<'_>, keep: &mut [bool]) {
         assert!(keep.iter().all(|keep| *keep));
-        for (keep, candidate) in keep.iter_mut().zip(candidates) {
+        for (keep, candidate) in keep.iter_mut().zip(candidates.iter()) {
             *keep = candidate.endpoint.pod().name.parse::<i64>().unwrap() < self.0;
         }
     }
@@ -161,7 +161,7 @@ impl Scorer for Silent {
         "silent"
     }
 
-    fn score(&self, _: &RequestFacts<'_>, _: &[&Candidate], _: &mut [Score], _: &mut Rng) {}
+    fn score(&self, _: &RequestFacts<'_>, _: &Candidates<'_>, _: &mut [Score], _: &mut Rng) {}
 }
 
 #[rstest]
@@ -197,11 +197,12 @@ fn filters_follow_each_other_and_scorers_see_who_is_left() {
     let profile = Profile::new(filters, vec![(Arc::new(ByName(-1)), 2)], vec![]);
     let notes = Notes::default();
     let mut trace = Trace::default();
-    // In reverse, so that a position is not the number in a name.
+    // Backwards, so that a place among those that are left is not a position.
+    let backwards: Vec<usize> = (0..9).rev().collect();
     let placed = profile
         .place_watched(
             &RequestFacts::new("m", &notes),
-            candidates.iter().rev(),
+            Candidates::only(&candidates, &backwards),
             &mut Rng::with_seed(1),
             &mut trace,
         )
@@ -217,21 +218,21 @@ fn filters_follow_each_other_and_scorers_see_who_is_left() {
             )
         })
         .collect();
-    assert_eq!(picks, [("0", 8, 0), ("1", 7, -2), ("2", 6, -4)]);
+    assert_eq!(picks, [("0", 0, 0), ("1", 1, -2), ("2", 2, -4)]);
     assert_eq!(
         trace.dropped,
         [
-            (0, "first"),
-            (1, "first"),
-            (2, "second"),
-            (3, "second"),
+            (8, "first"),
+            (7, "first"),
+            (6, "second"),
+            (5, "second"),
             (4, "second"),
-            (5, "second")
+            (3, "second")
         ]
     );
-    let marks: Vec<_> = trace.marks_of(7).collect();
+    let marks: Vec<_> = trace.marks_of(1).collect();
     assert_eq!(marks, [("by-name", -1, 2)]);
-    assert_eq!(trace.marks_of(0).count(), 0);
+    assert_eq!(trace.marks_of(8).count(), 0);
 }
 
 #[test]
