@@ -30,7 +30,7 @@ pub(crate) fn start(
          events {{ worker_connections 10000; }}\n\
          http {{\n  access_log {root}/nginx-access.log;\n  client_body_temp_path {root};\n  proxy_temp_path {root};\n\
          fastcgi_temp_path {root};\n  uwsgi_temp_path {root};\n  scgi_temp_path {root};\n\
-         keepalive_requests 1000000000;\n  upstream engines {{\n    least_conn;\n{servers}    keepalive 256;\n\
+         keepalive_requests 1000000000;\n  upstream engines {{\n    least_conn;\n{servers}    keepalive 2048;\n\
          keepalive_requests 1000000000;\n  }}\n\
          server {{\n    listen {listen};\n    client_body_buffer_size 128k;\n    client_max_body_size 64m;\n\
          location / {{\n      proxy_pass http://engines;\n      proxy_http_version 1.1;\n\

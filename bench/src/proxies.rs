@@ -75,13 +75,10 @@ impl Kind {
         let address = loopback(free_port()?);
         let process = match self {
             Self::Ours => return stage.router(ENGINES, 1),
-            Self::Nginx => nginx::start(address, stage.engine_port, ENGINES, stage.folder)?,
+            Self::Nginx => return stage.nginx(ENGINES).await,
             Self::Smg | Self::VllmRouter => stage.peer(self, address)?,
         };
-        await_listener(address)?;
-        let proxy = Proxy { address, process };
-        proxy.await_route().await.context(self.name())?;
-        Ok(proxy)
+        Proxy { address, process }.that_routes(self).await
     }
 }
 
@@ -89,6 +86,13 @@ impl Stage<'_> {
     /// Our router with so many endpoints and routes.
     pub(crate) fn router(self, pods: u32, routes: u32) -> anyhow::Result<Proxy> {
         self.own(pods, routes, &[])
+    }
+
+    /// nginx with so many endpoints.
+    pub(crate) async fn nginx(self, pods: u32) -> anyhow::Result<Proxy> {
+        let address = loopback(free_port()?);
+        let process = nginx::start(address, self.engine_port, pods, self.folder)?;
+        Proxy { address, process }.that_routes(Kind::Nginx).await
     }
 
     /// Our router with so many endpoints, which it asks for their state.
@@ -136,6 +140,12 @@ impl Stage<'_> {
 }
 
 impl Proxy {
+    async fn that_routes(self, kind: Kind) -> anyhow::Result<Self> {
+        await_listener(self.address)?;
+        self.await_route().await.context(kind.name())?;
+        Ok(self)
+    }
+
     /// Peers listen before they know of an engine.
     async fn await_route(&self) -> anyhow::Result<()> {
         let request = scenario::short().request;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::load;
 use crate::process::{Process, await_listener, free_port};
-use crate::proxies::{Kind, Proxy, Stage, loopback};
+use crate::proxies::{ENGINES, Kind, Proxy, Stage, loopback};
 use crate::scenario::{self, CONNECTIONS, Scenario};
 
 /// Streams held open to see what one costs.
@@ -17,6 +17,9 @@ const IDLE_STREAMS: usize = 1000;
 
 /// Streams held open to see whether that many can be.
 const MANY_STREAMS: usize = 9000;
+
+/// Endpoints of a large fleet.
+const MANY_PODS: u32 = 1000;
 
 /// Longest a peer may take to hold its idle streams open.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -215,21 +218,35 @@ impl Bench {
 
     async fn growth(&self) -> anyhow::Result<()> {
         let scenario = scenario::short();
-        let small = self.cost(&self.stage().router(3, 1)?, &scenario).await?;
-        for (name, pods, routes) in [("1,000 endpoints", 1000, 1), ("10,000 routes", 3, 10_000)] {
-            let large = self.stage().router(pods, routes)?;
-            let large = self.cost(&large, &scenario).await?;
-            Self::say(&Row {
-                name,
-                figures: vec![large.micros],
-                bound: format!(
-                    "<= 1.5 x of 3 endpoints and 1 route ({:.1}): {:.2}",
-                    small.micros,
-                    large.micros / small.micros
-                ),
-            })?;
-        }
-        Ok(())
+        let stage = self.stage();
+        let few = self.cost(&stage.router(ENGINES, 1)?, &scenario).await?;
+        let many = self.cost(&stage.router(MANY_PODS, 1)?, &scenario).await?;
+        // A proxy that knows nothing has as many connections, which are cold more often.
+        let few_alike = self.cost(&stage.nginx(ENGINES).await?, &scenario).await?;
+        let many_alike = self.cost(&stage.nginx(MANY_PODS).await?, &scenario).await?;
+        Self::say(&Row {
+            name: "1,000 endpoints",
+            figures: vec![many.micros, many_alike.micros],
+            bound: format!(
+                "<= 1.5 x of 3 ({:.1}): {:.2}; nginx ({:.1}): {:.2}",
+                few.micros,
+                many.micros / few.micros,
+                few_alike.micros,
+                many_alike.micros / few_alike.micros
+            ),
+        })?;
+        let routed = self
+            .cost(&stage.router(ENGINES, 10_000)?, &scenario)
+            .await?;
+        Self::say(&Row {
+            name: "10,000 routes",
+            figures: vec![routed.micros],
+            bound: format!(
+                "<= 1.5 x of 1 ({:.1}): {:.2}",
+                few.micros,
+                routed.micros / few.micros
+            ),
+        })
     }
 
     async fn many_streams(&self) -> anyhow::Result<()> {
