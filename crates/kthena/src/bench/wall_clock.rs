@@ -191,10 +191,7 @@ impl Behind {
             replay_port: None,
             budget: INDEX,
         });
-        let tokens = TokensConfig {
-            vllm_port: Some(engines.port),
-            ..TokensConfig::default()
-        };
+        let tokens = TokensConfig::default();
         let bound = Router::bind(RouterConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             metrics_listen: None,

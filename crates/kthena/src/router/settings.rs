@@ -224,12 +224,9 @@ pub(super) fn kv(
             budget: args.kv_index_bytes.get(),
         }),
     };
-    let plugin = &scheduler.args.kvcache_aware;
     Ok(Some(KvConfig {
         source,
         tokens: TokensConfig {
-            vllm_port: plugin.vllm_tokenizer_port,
-            sglang_port: plugin.sglang_tokenizer_port,
             local: tokenizers(args, &env)?,
             ..TokensConfig::default()
         },

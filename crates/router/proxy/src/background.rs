@@ -75,7 +75,10 @@ async fn watch_engines(shared: Arc<Shared>, scrape: Option<ScrapeConfig>) {
     };
     let indexing = async {
         match &shared.kv {
-            Some(kv) => KvAware::keep_up(kv, receiver.clone()).await,
+            Some(kv) => {
+                let wanted = shared.schedulers.wanted();
+                KvAware::keep_up(kv, receiver.clone(), wanted).await;
+            }
             None => std::future::pending().await,
         }
     };

@@ -21,6 +21,7 @@
 mod admin;
 mod background;
 mod config;
+mod configuration;
 mod connection;
 mod descriptors;
 mod error;
@@ -48,6 +49,7 @@ mod watchdog;
 mod worker;
 
 pub use config::{Limits, RouterConfig};
+pub use configuration::{ConfigurationFaults, read_configuration};
 pub use descriptors::raise_limit as raise_descriptor_limit;
 pub use error::ProxyError;
 pub use kthena_kv_events::redis::RedisAddress;
@@ -55,7 +57,7 @@ pub use kthena_router_filters::settings::QueueConfig;
 pub use kthena_router_observability::{LogFormat as AccessLogFormat, LogOutput as AccessLogOutput};
 pub use kthena_router_pipeline::ErrorStyle;
 pub use kthena_router_plugins::config::ScorerName;
-pub use kthena_router_plugins::{ConfigError as SchedulerConfigError, SchedulerConfig};
+pub use kthena_router_plugins::SchedulerConfig;
 pub use kthena_router_sharing::{RedisConfig, SharingConfig};
 pub use kthena_router_view::{PodFacts, Snapshot, View};
 pub use kv::{EventSource, KvConfig, KvSource};

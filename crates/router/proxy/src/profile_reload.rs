@@ -14,10 +14,12 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use kthena_router_observability::SchedulingFigures;
 use kthena_router_plugins::config::ScorerName;
 use kthena_router_plugins::kvcache_aware::KvcacheAwareConfig;
-use kthena_router_plugins::{ConfigError, SchedulerConfig, Scheduling};
+use kthena_router_plugins::{SchedulerConfig, Scheduling};
 use kthena_router_scheduler::{Figure, Profile};
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use crate::configuration::{ConfigurationFaults, read_configuration};
 use crate::shared::Shared;
 
 /// How often endpoints that are gone are forgotten, and how often the file is read.
@@ -49,6 +51,8 @@ pub(crate) struct Schedulers {
     profile: ArcSwap<Profile>,
     /// How it is asked what engines hold; `None` = no plugin wants to know.
     cached: ArcSwapOption<KvcacheAwareConfig>,
+    /// Whether a plugin wants to know what engines hold.
+    wanted: watch::Sender<bool>,
     /// Locked for changes only.
     scheduling: Mutex<Scheduling>,
     file: Option<SchedulingFile>,
@@ -57,9 +61,11 @@ pub(crate) struct Schedulers {
 impl Schedulers {
     pub(crate) fn new(config: SchedulingConfig) -> Self {
         let scheduling = Scheduling::new(config.config, fastrand::u64(..));
+        let cached = cached(&scheduling.config);
         Self {
             profile: ArcSwap::new(Arc::clone(&scheduling.profile)),
-            cached: ArcSwapOption::new(cached(&scheduling.config)),
+            wanted: watch::Sender::new(cached.is_some()),
+            cached: ArcSwapOption::new(cached),
             scheduling: Mutex::new(scheduling),
             file: config.file,
         }
@@ -73,6 +79,11 @@ impl Schedulers {
     /// How it is asked what engines hold; `None` = no plugin wants to know.
     pub(crate) fn cached(&self) -> Option<Arc<KvcacheAwareConfig>> {
         self.cached.load_full()
+    }
+
+    /// Follows whether a plugin wants to know what engines hold.
+    pub(crate) fn wanted(&self) -> watch::Receiver<bool> {
+        self.wanted.subscribe()
     }
 
     /// Places by `profile` until the file changes.
@@ -101,19 +112,17 @@ impl Schedulers {
     }
 
     /// Takes over what a file says, or nothing of it.
-    fn take_over(&self, text: &str) -> Result<(), ConfigError> {
-        let read = SchedulerConfig::read(text)?;
-        for notice in &read.notices {
-            tracing::warn!("scheduler configuration: {notice}");
-        }
+    fn take_over(&self, text: &str) -> Result<(), ConfigurationFaults> {
+        let config = read_configuration(text)?;
         let mut scheduling = self
             .scheduling
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if read.config != scheduling.config {
-            *scheduling = scheduling.changed(read.config, fastrand::u64(..));
+        if config != scheduling.config {
+            *scheduling = scheduling.changed(config, fastrand::u64(..));
             self.profile.store(Arc::clone(&scheduling.profile));
             self.cached.store(cached(&scheduling.config));
+            self.wanted.send_replace(self.cached().is_some());
             tracing::info!(profile = ?scheduling.profile, "the scheduler was changed");
         }
         Ok(())

@@ -14,17 +14,20 @@ use tokio::task::AbortHandle;
 use super::EventSource;
 use crate::scrape::{Pod, PodTasks};
 
-/// Follows the events of all pods, those of each rank by themselves. Ends with the sender of `pods`.
+/// Follows the events of all pods, those of each rank by themselves, while they are `wanted`. Ends with the sender of
+/// either.
 pub(super) async fn listen(
     source: &EventSource,
     index: &Arc<CacheIndex>,
     heard: &Arc<Heard>,
     mut pods: watch::Receiver<Option<Arc<[Pod]>>>,
+    mut wanted: watch::Receiver<bool>,
 ) {
     let mut tasks = PodTasks::default();
     let mut told = HashSet::new();
     loop {
         let now = pods.borrow_and_update().clone();
+        let now = now.filter(|_| *wanted.borrow_and_update());
         tasks.update(now.as_deref().unwrap_or_default(), |pod| {
             for annotation in &pod.cache_events.faults {
                 if told.insert(annotation.clone()) {
@@ -37,7 +40,11 @@ pub(super) async fn listen(
             }
             start(source, pod, index, heard)
         });
-        if pods.changed().await.is_err() {
+        let changed = tokio::select! {
+            changed = pods.changed() => changed,
+            changed = wanted.changed() => changed,
+        };
+        if changed.is_err() {
             return;
         }
     }

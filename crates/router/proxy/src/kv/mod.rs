@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use kthena_api::model_server::InferenceEngine;
 use kthena_kv_events::index::CacheIndex;
 use kthena_kv_events::redis::RedisAddress;
 use kthena_kv_events::shared_index::{ReaderConfig, SharedIndex};
@@ -172,8 +173,13 @@ impl<'a> Asking<'a> {
         })
     }
 
-    fn wanted(&self) -> Wanted<'a> {
+    fn wanted(&self, plugin: &KvcacheAwareConfig) -> Wanted<'a> {
+        let port = match self.server.engine {
+            InferenceEngine::Vllm => plugin.vllm_tokenizer_port,
+            InferenceEngine::Sglang => plugin.sglang_tokenizer_port,
+        };
         Wanted {
+            port,
             prompt: self.prompt,
             facts: self.facts,
             body: self.body,
@@ -217,15 +223,19 @@ impl KvAware {
         }))
     }
 
-    /// Follows engines or Redis. Never ends.
-    pub(crate) async fn keep_up(&self, pods: watch::Receiver<Option<Arc<[Pod]>>>) {
+    /// Follows engines, while it is `wanted`, or Redis. Never ends.
+    pub(crate) async fn keep_up(
+        &self,
+        pods: watch::Receiver<Option<Arc<[Pod]>>>,
+        wanted: watch::Receiver<bool>,
+    ) {
         match &self.index {
             Index::Redis(index) => index.keep_up().await,
             Index::Memory {
                 source,
                 index,
                 heard,
-            } => listen::listen(source, index, heard, pods).await,
+            } => listen::listen(source, index, heard, pods, wanted).await,
         }
     }
 
@@ -240,7 +250,7 @@ impl KvAware {
             return learned;
         }
         let begun = Instant::now();
-        let tokens = self.tokens.find(asking.wanted()).await;
+        let tokens = self.tokens.find(asking.wanted(plugin)).await;
         learned.tokenizing = Some(begun.elapsed());
         let tokens = match tokens {
             Ok(tokens) if tokens.is_empty() => return learned,

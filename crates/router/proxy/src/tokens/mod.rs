@@ -22,7 +22,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kthena_api::model_server::{InferenceEngine, Protocol};
+use kthena_api::model_server::Protocol;
 use kthena_router_observability::figures::TokenizerFigures;
 use kthena_router_pipeline::{Message, PromptFacts, PromptReader};
 use kthena_router_scheduler::PromptText;
@@ -42,10 +42,6 @@ pub use local::LocalTokenizer;
 pub struct TokensConfig {
     /// What a request may wait for its tokens, above zero.
     pub budget: Duration,
-    /// Where vLLM engines tokenize; `None` = where they serve.
-    pub vllm_port: Option<u16>,
-    /// Where `SGLang` engines tokenize; `None` = where they serve.
-    pub sglang_port: Option<u16>,
     /// Bytes of tokens that are remembered.
     pub cache: usize,
     /// Models that are tokenized here.
@@ -58,8 +54,6 @@ impl Default for TokensConfig {
     fn default() -> Self {
         Self {
             budget: Duration::from_millis(200),
-            vllm_port: None,
-            sglang_port: None,
             cache: 32 << 20,
             local: Vec::new(),
             check: Duration::from_mins(5),
@@ -95,6 +89,8 @@ pub(crate) struct Wanted<'a> {
     /// The name engines know the model or adapter by.
     pub(crate) model: &'a str,
     pub(crate) server: &'a ServerView,
+    /// Where its engines tokenize; `None` = where they serve.
+    pub(crate) port: Option<u16>,
     /// Says which engine is asked first.
     pub(crate) chance: u64,
 }
@@ -111,8 +107,6 @@ pub(crate) struct Tokens {
 /// How engines are asked.
 #[derive(Debug)]
 struct Engines {
-    vllm_port: Option<u16>,
-    sglang_port: Option<u16>,
     tls: Arc<EngineTls>,
     remote: Arc<Remote>,
 }
@@ -121,15 +115,12 @@ impl Engines {
     /// Those that may be asked, from a random one on.
     fn askable(&self, wanted: &Wanted<'_>) -> Askable {
         let server = wanted.server;
-        let port = match server.engine {
-            InferenceEngine::Vllm => self.vllm_port,
-            InferenceEngine::Sglang => self.sglang_port,
-        };
         let count = server.pods().count();
         let first = usize::try_from(wanted.chance % (count.max(1) as u64)).unwrap_or(0);
         let pods = server.pods().chain(server.pods()).skip(first).take(count);
+        let port = |served: u16| wanted.port.unwrap_or(served);
         let addresses =
-            pods.map(|pod| SocketAddr::new(pod.address.ip(), port.unwrap_or(pod.address.port())));
+            pods.map(|pod| SocketAddr::new(pod.address.ip(), port(pod.address.port())));
         Askable {
             addresses: addresses.collect(),
             tls: (server.protocol == Protocol::Https).then(|| Arc::clone(&self.tls)),
@@ -144,8 +135,6 @@ impl Tokens {
             budget: config.budget,
             cache: Arc::new(TokenCache::new(config.cache)),
             engines: Engines {
-                vllm_port: config.vllm_port,
-                sglang_port: config.sglang_port,
                 tls,
                 remote: Arc::default(),
             },

@@ -100,6 +100,7 @@ pub(super) async fn find(tokens: &Tokens, port: u16, body: &str) -> Result<Vec<u
         body: body.as_bytes(),
         model: "m",
         server: &server,
+        port: None,
         chance: 0,
     };
     let found = tokens.find(wanted).await;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use http::{Request, Response};
+use rstest::rstest;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -30,7 +31,13 @@ impl Client {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let mut builder = h2::client::Builder::new();
+        Self::built(stream, h2::client::Builder::new()).await
+    }
+
+    async fn built<S>(stream: S, mut builder: h2::client::Builder) -> Self
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
         // One stream that is not read must not use up what all may send.
         builder.initial_connection_window_size(1 << 20);
         let (requests, connection) = soon(builder.handshake(stream)).await.unwrap();
@@ -292,4 +299,36 @@ async fn a_drain_tells_the_client_to_leave_and_finishes_its_streams() {
     assert_eq!((rest.as_str(), error.is_none()), ("data: [DONE]\n\n", true));
     soon(client.connection).await.unwrap().unwrap();
     assert_eq!(router.stop().await.len(), 1);
+}
+
+/// Whether an answer was whole is decided by what the client could take, not by what the engine had said.
+#[rstest]
+#[case::before_it_could_take_the_mark(16, true)]
+#[case::after_the_mark(1 << 16, false)]
+#[tokio::test]
+async fn a_client_that_leaves(#[case] window: u32, #[case] cut: bool) {
+    let said = [
+        STREAM_HEAD.to_vec(),
+        event(r#"{"choices":[{"delta":{"content":"x"}}]}"#),
+        event("[DONE]"),
+    ];
+    let engine =
+        Engine::start(move |_, _| vec![Step::Send(said.concat()), Step::UntilClosed]).await;
+    let router = TestRouter::serving(&[&engine]).await;
+    let stream = TcpStream::connect(router.address).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(window);
+    let mut client = Client::built(stream, builder).await;
+    let mut answer = client.chat().await;
+    let mut taken = 0;
+    while taken < window.min(60) as usize {
+        taken += soon(answer.body_mut().data()).await.unwrap().unwrap().len();
+    }
+
+    drop(answer);
+
+    engine.until_closed(1).await;
+    router.until_metric("kthena_router_active_requests 0").await;
+    let log = router.stop().await;
+    assert_eq!(log[0].contains("client_closed"), cut, "{}", log[0]);
 }

@@ -63,10 +63,10 @@ async fn a_prompt_tokenized_here_goes_where_it_is_cached() {
     let engines = Engines::start(2).await;
     let folder = folder(0);
     let mut config = by_cache(events(engines.events));
-    let kv = config.kv.as_mut().unwrap();
-    kv.tokens.local = local(&folder);
+    config.kv.as_mut().unwrap().tokens.local = local(&folder);
     // Engines could not be asked.
-    kv.tokens.vllm_port = Some(closed_port().await);
+    let plugin = &mut config.scheduling.config.args.kvcache_aware;
+    plugin.vllm_tokenizer_port = Some(closed_port().await);
     let router = TestRouter::start(config).await;
     let mut view = view_of(&engines.addresses, &json!({}));
     router.publisher.publish(view.snapshot());
