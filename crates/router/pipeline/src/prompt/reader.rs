@@ -1,6 +1,6 @@
 //! Gives out a prompt's text from where it stands in the body.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use kthena_router_scheduler::PromptText;
 use memchr::memchr;
@@ -130,6 +130,12 @@ impl PromptText for PromptReader<'_> {
     }
 }
 
+/// What an element of an array adds to the prompt.
+enum Piece {
+    Text(Text),
+    AsWritten(Range<usize>),
+}
+
 impl Giver<'_> {
     fn give(&mut self, piece: &[u8]) -> Step<()> {
         match (self.take)(piece) {
@@ -154,6 +160,28 @@ impl Giver<'_> {
 
     /// A text, or parts of which some are text, joined by line feeds.
     fn content(&mut self, body: &[u8], at: usize) -> Step<()> {
+        self.joined(body, at, |scanner| Ok(part(scanner)?.map(Piece::Text)))
+    }
+
+    /// A text, texts joined by line feeds, or token ids as they are written.
+    fn completion(&mut self, body: &[u8], at: usize) -> Step<()> {
+        self.joined(body, at, |scanner| {
+            scanner.peek();
+            let (kind, span) = scanner.value()?;
+            Ok(Some(match kind {
+                Kind::Text(text) => Piece::Text(text),
+                _ => Piece::AsWritten(span),
+            }))
+        })
+    }
+
+    /// A text, or what `next` finds in each element of an array, joined by line feeds.
+    fn joined(
+        &mut self,
+        body: &[u8],
+        at: usize,
+        next: impl Fn(&mut Scanner<'_>) -> Step<Option<Piece>>,
+    ) -> Step<()> {
         let mut scanner = Scanner::starting(body, at);
         if scanner.peek() != Some(b'[') {
             return match text(&mut scanner)? {
@@ -163,35 +191,15 @@ impl Giver<'_> {
         }
         let mut first = true;
         scanner.array(|scanner| {
-            let Some(text) = part(scanner)? else {
+            let Some(piece) = next(scanner)? else {
                 return Ok(());
             };
             if !std::mem::take(&mut first) {
                 self.give(b"\n")?;
             }
-            self.text(body, text)
-        })
-    }
-
-    /// A text, texts joined by line feeds, or token ids as they are written.
-    fn completion(&mut self, body: &[u8], at: usize) -> Step<()> {
-        let mut scanner = Scanner::starting(body, at);
-        if scanner.peek() != Some(b'[') {
-            return match text(&mut scanner)? {
-                Some(text) => self.text(body, text),
-                None => Ok(()),
-            };
-        }
-        let mut first = true;
-        scanner.array(|scanner| {
-            scanner.peek();
-            let (kind, span) = scanner.value()?;
-            if !std::mem::take(&mut first) {
-                self.give(b"\n")?;
-            }
-            match kind {
-                Kind::Text(text) => self.text(body, text),
-                _ => self.give(&body[span]),
+            match piece {
+                Piece::Text(text) => self.text(body, text),
+                Piece::AsWritten(span) => self.give(&body[span]),
             }
         })
     }

@@ -119,8 +119,7 @@ impl Engines {
         let first = usize::try_from(wanted.chance % (count.max(1) as u64)).unwrap_or(0);
         let pods = server.pods().chain(server.pods()).skip(first).take(count);
         let port = |served: u16| wanted.port.unwrap_or(served);
-        let addresses =
-            pods.map(|pod| SocketAddr::new(pod.address.ip(), port(pod.address.port())));
+        let addresses = pods.map(|pod| SocketAddr::new(pod.address.ip(), port(pod.address.port())));
         Askable {
             addresses: addresses.collect(),
             tls: (server.protocol == Protocol::Https).then(|| Arc::clone(&self.tls)),

@@ -80,7 +80,7 @@ fn ranks_beyond_the_last_port_are_nowhere() {
 }
 
 #[tokio::test]
-async fn every_rank_is_an_owner_of_its_own_until_the_pod_is_gone() {
+async fn every_rank_is_an_owner_of_its_own_while_it_is_wanted_and_the_pod_is_there() {
     let index = Arc::new(CacheIndex::new(1 << 20, 1));
     let own = CacheEvents {
         ranks: Some(3),
@@ -89,13 +89,18 @@ async fn every_rank_is_an_owner_of_its_own_until_the_pod_is_gone() {
     let pod = pod("127.0.0.1:8000", InferenceEngine::Vllm, own);
     let (pods, receiver) = watch::channel(Some(Arc::from([pod])));
     let (source, heard) = (source(), Arc::default());
-    let listening = listen(&source, &index, &heard, receiver);
+    let (wanted, is_wanted) = watch::channel(true);
+    let listening = listen(&source, &index, &heard, receiver, is_wanted);
     let owners = async |count: u64| {
         while index.figures().owners != count {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
     let watching = async {
+        owners(3).await;
+        wanted.send_replace(false);
+        owners(0).await;
+        wanted.send_replace(true);
         owners(3).await;
         pods.send_replace(Some(Arc::from([])));
         owners(0).await;
