@@ -17,6 +17,10 @@ use crate::silence::is_silence;
 use crate::tls::EngineTls;
 use crate::watchdog::Watchdog;
 
+/// A request and the end of the waiting connection it was sent on may cross each other within this time. Whoever closes
+/// later has seen the request, and may have died of it.
+const CROSSING: Duration = Duration::from_secs(1);
+
 /// What it takes to ask the engines of one server on behalf of one request.
 #[derive(Clone, Copy)]
 pub(crate) struct Upstream<'u> {
@@ -52,6 +56,15 @@ enum Failed {
     Fault(UpstreamFault),
 }
 
+impl From<Failed> for UpstreamFault {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Unanswered => Self::Closed,
+            Failed::Fault(fault) => fault,
+        }
+    }
+}
+
 /// Sends `request` to `address` and waits for the head of the answer.
 pub(crate) async fn ask(
     upstream: Upstream<'_>,
@@ -61,11 +74,12 @@ pub(crate) async fn ask(
     let Upstream { tls, watchdog, .. } = upstream;
     if let Some(mut stream) = upstream.pool.take(address, tls.is_some()) {
         stream.attend(watchdog);
+        let sent = Instant::now();
         match exchange(stream, address, None, request).await {
             Ok(answer) => return Ok(answer),
             // The engine closed the waiting connection just then; that says nothing about the engine.
-            Err(Failed::Unanswered) => {}
-            Err(Failed::Fault(fault)) => return Err(fault),
+            Err(Failed::Unanswered) if sent.elapsed() < CROSSING => {}
+            Err(failed) => return Err(failed.into()),
         }
     }
     let began = Instant::now();
@@ -73,10 +87,7 @@ pub(crate) async fn ask(
     stream.attend(watchdog);
     exchange(stream, address, Some(began.elapsed()), request)
         .await
-        .map_err(|failed| match failed {
-            Failed::Unanswered => UpstreamFault::Closed,
-            Failed::Fault(fault) => fault,
-        })
+        .map_err(UpstreamFault::from)
 }
 
 async fn exchange(

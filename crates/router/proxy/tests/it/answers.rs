@@ -1,7 +1,11 @@
 //! Answers that come whole, and how a request looks to the engine.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use rstest::rstest;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::client::{CHAT, chat, post, post_with};
 use crate::engine::{Engine, Step, answer, ok};
@@ -163,6 +167,34 @@ async fn a_reused_connection_that_died_is_replaced_without_the_client_noticing()
 }
 
 #[tokio::test]
+async fn an_engine_that_dies_of_a_request_is_not_given_it_again() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let engine = Engine::start(move |number, _| match number {
+        0 => ok("{}"),
+        _ => vec![Step::Await(Arc::clone(&held)), Step::Close],
+    })
+    .await;
+    let router = TestRouter::serving(&[&engine]).await;
+    let mut client = router.client().await;
+    assert_eq!(client.ask(&chat("m")).await.status, 200);
+    client.send(&chat("m")).await;
+    engine.until_seen(2).await;
+
+    // For longer than the end of a waiting connection and a request can miss each other.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    gate.add_permits(1);
+
+    assert_eq!(client.answer().await.status, 502);
+    let seen = engine.seen();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(
+        seen[1].connection, 0,
+        "the second came on the waiting connection"
+    );
+}
+
+#[tokio::test]
 async fn interim_answers_are_skipped() {
     let engine = Engine::start(|_, _| {
         let mut bytes = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n".to_vec();
@@ -196,10 +228,10 @@ async fn a_body_that_ends_with_the_connection_reaches_the_client_in_chunks() {
 
 #[tokio::test]
 async fn requests_in_flight_decide_who_is_asked() {
-    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
-    let held = std::sync::Arc::clone(&gate);
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
     let script = move |_: usize, _: &crate::engine::Seen| {
-        let mut steps = vec![Step::Await(std::sync::Arc::clone(&held))];
+        let mut steps = vec![Step::Await(Arc::clone(&held))];
         steps.extend(ok("{}"));
         steps
     };
