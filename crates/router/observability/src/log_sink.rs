@@ -54,6 +54,10 @@ impl LogSink {
     /// Opens `output`; a file that cannot be opened is an error.
     pub fn open(output: LogOutput) -> io::Result<Self> {
         let target = open(&output)?;
+        Self::start(output, target)
+    }
+
+    fn start(output: LogOutput, target: Box<dyn Write + Send>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             filled: Condvar::new(),
@@ -147,24 +151,33 @@ fn append_to(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
-fn write_lines(shared: &Shared, output: &LogOutput, mut target: Box<dyn Write + Send>) {
+fn write_lines(shared: &Shared, output: &LogOutput, target: Box<dyn Write + Send>) {
+    let mut target = Target::new(target);
     let mut spare = String::new();
+    // Lines lost since the output failed; `None` = it works.
+    let mut failing: Option<u64> = None;
     while let Some((mut lines, reopen)) = shared.take(std::mem::take(&mut spare)) {
         if reopen {
             match open(output) {
-                Ok(fresh) => target = fresh,
+                Ok(fresh) => target = Target::new(fresh),
                 Err(error) => {
                     tracing::warn!(%error, "access log cannot be reopened; the old file is kept");
                 }
             }
         }
-        if target
-            .write_all(lines.as_bytes())
-            .and_then(|()| target.flush())
-            .is_err()
-        {
-            let lost = lines.bytes().filter(|byte| *byte == b'\n').count() as u64;
-            shared.dropped.fetch_add(lost, Ordering::Relaxed);
+        match (target.append(lines.as_bytes()), failing) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(lost)) => {
+                tracing::info!(lost, "the access log is written again");
+                failing = None;
+            }
+            (Err(Unwritten { lost, error }), before) => {
+                shared.dropped.fetch_add(lost, Ordering::Relaxed);
+                if before.is_none() {
+                    tracing::warn!(%error, "the access log cannot be written; requests are served, their lines are lost");
+                }
+                failing = Some(before.unwrap_or(0) + lost);
+            }
         }
         lines.clear();
         lines.shrink_to(64 << 10);
@@ -172,6 +185,55 @@ fn write_lines(shared: &Shared, output: &LogOutput, mut target: Box<dyn Write + 
         if !shared.is_closed() {
             std::thread::sleep(REST);
         }
+    }
+}
+
+/// Where lines are written.
+struct Target {
+    out: Box<dyn Write + Send>,
+    /// The last line was cut short, so the next one must not be written behind it.
+    torn: bool,
+}
+
+/// Lines that did not get out whole, and why.
+struct Unwritten {
+    lost: u64,
+    error: io::Error,
+}
+
+impl Target {
+    fn new(out: Box<dyn Write + Send>) -> Self {
+        Self { out, torn: false }
+    }
+
+    fn append(&mut self, lines: &[u8]) -> Result<(), Unwritten> {
+        let mut rest = lines;
+        match self.write(&mut rest) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let written = &lines[..lines.len() - rest.len()];
+                self.torn |= written.last().is_some_and(|last| *last != b'\n');
+                let lost = rest.split(|byte| *byte == b'\n').count() as u64 - 1;
+                Err(Unwritten { lost, error })
+            }
+        }
+    }
+
+    /// Leaves in `rest` what was not taken.
+    fn write(&mut self, rest: &mut &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.out.write_all(b"\n")?;
+            self.torn = false;
+        }
+        while !rest.is_empty() {
+            match self.out.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(taken) => *rest = &rest[taken..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.flush()
     }
 }
 
