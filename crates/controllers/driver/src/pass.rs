@@ -9,7 +9,7 @@ use kthena_api::model_serving::ModelServingStatus;
 use kthena_cluster::ObjectKey;
 use kthena_cluster::events::{Recorder, Severity};
 use kthena_cluster::queue::WorkQueue;
-use kthena_controllers_model_serving::{Memory, Plan, ServingView, plan};
+use kthena_controllers_model_serving::{Memory, Moment, Plan, ServingView, plan};
 use kube::Client;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -51,6 +51,8 @@ pub(crate) struct Desk {
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
     pub(crate) parallel_writes: usize,
+    /// What plans measure waiting from.
+    began: Instant,
 }
 
 /// What to do with the key after a turn.
@@ -95,6 +97,7 @@ impl Desk {
             recorder,
             metrics,
             parallel_writes,
+            began: Instant::now(),
         }
     }
 
@@ -104,6 +107,13 @@ impl Desk {
 
     fn slots(&self) -> MutexGuard<'_, HashMap<ObjectKey, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            wall: Timestamp::now(),
+            steady: self.began.elapsed(),
+        }
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {
@@ -131,7 +141,7 @@ impl Desk {
 
     async fn carry_out(&self, key: &ObjectKey, view: &mut ServingView, slot: &mut Slot) -> Next {
         slot.overlay(view);
-        let mut plan = plan(view, &slot.memory, Timestamp::now());
+        let mut plan = plan(view, &slot.memory, self.moment());
         if let Some(patience) = self.patience(key, slot, &plan) {
             plan.put_off(&slot.memory);
             let delay = plan

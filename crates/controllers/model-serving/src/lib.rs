@@ -1,7 +1,7 @@
 //! Decides what must change for a `ModelServing` to become what its spec says.
 //!
-//! [`plan`] takes a [`ServingView`] of all it may look at, the [`Memory`] it returned last time and the time, and
-//! answers with actions, a status and events. Groups and roles are no API objects: they are read back from the
+//! [`plan`] takes a [`ServingView`] of all it may look at, the [`Memory`] it returned last time and the [`Moment`],
+//! and answers with actions, a status and events. Groups and roles are no API objects: they are read back from the
 //! labels of pods, so that a restart of the controller loses nothing that matters.
 //!
 //! # Invariants
@@ -21,6 +21,7 @@ mod canonical;
 mod gang;
 mod groups;
 mod memory;
+mod moment;
 mod names;
 mod order;
 mod plan;
@@ -41,6 +42,7 @@ mod testing;
 mod view;
 
 pub use memory::Memory;
+pub use moment::Moment;
 pub use plan::{Action, Event, Plan, Severity, plan};
 pub use revision::{Blueprint, SnapshotContent};
 pub use state::{GroupState, InstanceState, Lifecycle, describe};

@@ -4,8 +4,7 @@
 //! grace periods begin anew.
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use jiff::Timestamp;
+use std::time::Duration;
 
 /// Carried from one plan to the next. Belongs to one uid.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,8 +19,8 @@ pub struct Memory {
     pub(crate) pods: BTreeMap<String, PodMark>,
     /// Instances that were Running, so that reaching it is told once.
     pub(crate) running: BTreeSet<(String, String)>,
-    /// Since when a pod has failed, by uid.
-    pub(crate) failing: BTreeMap<String, Timestamp>,
+    /// Since when a pod has failed, by uid; on the steady clock of [`Moment`](crate::Moment).
+    pub(crate) failing: BTreeMap<String, Duration>,
     /// How often an instance was rebuilt because it failed, since it was last Running.
     pub(crate) rebuilds: BTreeMap<(String, String), u32>,
     /// A rollout made groups beyond the wanted number, and is not finished.
@@ -36,7 +35,8 @@ pub(crate) struct Progress {
     pub(crate) revision: String,
     pub(crate) updated: i32,
     pub(crate) available: i32,
-    pub(crate) since: Timestamp,
+    /// On the steady clock.
+    pub(crate) since: Duration,
 }
 
 /// A pod as it was last seen.

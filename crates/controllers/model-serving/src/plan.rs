@@ -15,11 +15,11 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kthena_api::model_serving::{ModelServingStatus, RecoveryPolicy};
 use serde_json::Value;
 
 use crate::memory::{Memory, PodMark};
+use crate::moment::Moment;
 use crate::recovery;
 use crate::revision::{GroupTemplate, Revisions};
 use crate::state::{self, Groups, Lifecycle};
@@ -144,7 +144,7 @@ pub struct Plan {
 }
 
 /// Lists what must change for `view` to match its spec.
-pub fn plan(view: &ServingView, memory: &Memory, now: Timestamp) -> Plan {
+pub fn plan(view: &ServingView, memory: &Memory, now: Moment) -> Plan {
     if view.serving.metadata.deletion_timestamp.is_some() {
         return Plan::idle(memory.clone());
     }
@@ -156,7 +156,7 @@ pub fn plan(view: &ServingView, memory: &Memory, now: Timestamp) -> Plan {
     let before = status::tallies(&groups);
 
     tell_running(&groups, memory, &mut draft);
-    recovery::run(view, &mut groups, memory, now, &mut draft);
+    recovery::run(view, &mut groups, memory, now.steady, &mut draft);
     let target = groups::target(view, &groups, &revisions, protected, &mut draft.memory);
     for ordinal in groups::surplus(&groups, target.keep, protected) {
         draft.leave_group(&mut groups, ordinal);

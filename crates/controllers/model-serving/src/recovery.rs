@@ -7,20 +7,19 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use kthena_api::model_serving::RecoveryPolicy;
 
 use crate::memory::Memory;
 use crate::names;
 use crate::plan::Draft;
-use crate::state::{Groups, Lifecycle, grace_seconds};
+use crate::state::{self, Groups, Lifecycle};
 use crate::view::{PodPhase, PodView, ServingView};
 
 pub(crate) fn run(
     view: &ServingView,
     groups: &mut Groups<'_>,
     before: &Memory,
-    now: Timestamp,
+    now: Duration,
     draft: &mut Draft,
 ) {
     let policy = view.serving.spec.recovery_policy.unwrap_or_default();
@@ -45,10 +44,7 @@ pub(crate) fn run(
             continue;
         }
         let is_new = !before.failing.contains_key(&pod.uid);
-        let since = draft.memory.failing.entry(pod.uid.clone()).or_insert(now);
-        // A clock that was set back must not make it wait for the time to come again.
-        *since = now.min(*since);
-        let since = *since;
+        let since = *draft.memory.failing.entry(pod.uid.clone()).or_insert(now);
         if is_new
             && before
                 .running
@@ -58,11 +54,10 @@ pub(crate) fn run(
         }
         let key = (pod.group.clone(), pod.role_id.clone());
         let rebuilds = draft.memory.rebuilds.get(&key).copied().unwrap_or(0);
-        let grace = SignedDuration::from_secs(grace_seconds(&view.serving.spec.template))
-            .max(back_off(rebuilds));
-        let waited = now.duration_since(since);
-        if waited < grace {
-            draft.look_again(Duration::try_from(grace - waited).unwrap_or_default());
+        let grace = state::grace(&view.serving.spec.template).max(back_off(rebuilds));
+        let left = (since + grace).saturating_sub(now);
+        if !left.is_zero() {
+            draft.look_again(left);
             continue;
         }
         draft
@@ -84,12 +79,12 @@ pub(crate) fn run(
 }
 
 /// How long an instance that was rebuilt that often stays as it is: at once, 10 s, 20 s, … 5 minutes.
-fn back_off(rebuilds: u32) -> SignedDuration {
-    const FIRST: i64 = 10;
-    const LONGEST: i64 = 300;
+fn back_off(rebuilds: u32) -> Duration {
+    const FIRST: u64 = 10;
+    const LONGEST: u64 = 300;
     match rebuilds.checked_sub(1) {
-        None => SignedDuration::ZERO,
-        Some(doublings) => SignedDuration::from_secs((FIRST << doublings.min(10)).min(LONGEST)),
+        None => Duration::ZERO,
+        Some(doublings) => Duration::from_secs((FIRST << doublings.min(10)).min(LONGEST)),
     }
 }
 

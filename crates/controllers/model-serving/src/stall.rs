@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
 use crate::groups;
 use crate::memory::Progress;
 use crate::plan::Draft;
@@ -37,18 +35,17 @@ pub(crate) fn watch(
             && before.updated >= counts.updated
             && before.available >= counts.available
     });
-    // A clock that was set back must not make it wait for the time to come again.
-    let since = before.map_or(frame.now, |before| before.since.min(frame.now));
+    let since = before.map_or(frame.now.steady, |before| before.since);
     draft.memory.progress = Some(Progress {
         revision: frame.revisions.update.clone(),
         updated: counts.updated,
         available: counts.available,
         since,
     });
-    let deadline = SignedDuration::from_secs(i64::from(deadline));
-    let waited = frame.now.duration_since(since);
-    if waited < deadline {
-        draft.look_again(Duration::try_from(deadline - waited).unwrap_or_default());
+    let deadline = Duration::from_secs(u64::from(deadline.unsigned_abs()));
+    let left = (since + deadline).saturating_sub(frame.now.steady);
+    if !left.is_zero() {
+        draft.look_again(left);
         return None;
     }
     Some(format!("no progress for {} s", deadline.as_secs()))

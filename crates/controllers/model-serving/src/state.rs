@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kthena_api::model_serving::{RolloutType, ServingGroupTemplate};
 use serde_json::{Value, json};
@@ -394,8 +395,9 @@ pub(crate) fn is_role_rollout(view: &ServingView) -> bool {
 }
 
 /// Seconds to wait before a failed pod is dealt with.
-pub(crate) fn grace_seconds(template: &ServingGroupTemplate) -> i64 {
-    template.restart_grace_period_seconds.unwrap_or(0).max(0)
+pub(crate) fn grace(template: &ServingGroupTemplate) -> Duration {
+    let seconds = template.restart_grace_period_seconds.unwrap_or(0).max(0);
+    Duration::from_secs(seconds.unsigned_abs())
 }
 
 /// The records as the debug dump shows them, by group.

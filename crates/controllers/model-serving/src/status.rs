@@ -8,6 +8,7 @@ use kthena_api::labels;
 use kthena_api::model_serving::{ModelServingStatus, RoleStatus};
 
 use crate::groups;
+use crate::moment::Moment;
 use crate::revision::{GroupTemplate, Revisions};
 use crate::state::{GroupState, Groups, Lifecycle};
 use crate::view::ServingView;
@@ -48,7 +49,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) protected: usize,
     /// A group that must come back at the current revision is missing.
     pub(crate) holds_current: bool,
-    pub(crate) now: Timestamp,
+    pub(crate) now: Moment,
 }
 
 /// How far things are.
@@ -369,8 +370,9 @@ impl Frame<'_> {
         if condition.status != status {
             status.clone_into(&mut condition.status);
             // Stored times have whole seconds.
+            let wall = self.now.wall;
             condition.last_transition_time =
-                Time(Timestamp::from_second(self.now.as_second()).unwrap_or(self.now));
+                Time(Timestamp::from_second(wall.as_second()).unwrap_or(wall));
         }
         if let Some((reason, message)) = told {
             reason.clone_into(&mut condition.reason);

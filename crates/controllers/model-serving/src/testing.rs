@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kthena_api::labels;
 use kthena_api::model_serving::ModelServing;
 use serde_json::{Value, json};
 
 use crate::memory::Memory;
+use crate::moment::Moment;
 use crate::plan::{Action, Plan, plan};
 use crate::revision::{Blueprint, SnapshotContent};
 use crate::view::{
@@ -51,7 +53,7 @@ pub(crate) struct Sim {
     /// Rendered pods by name, for tests that look into them.
     pub(crate) rendered: BTreeMap<String, Value>,
     pub(crate) memory: Memory,
-    pub(crate) now: Timestamp,
+    pub(crate) now: Moment,
     /// Deleted pods stay as terminating until they are told to go.
     pub(crate) is_graceful: bool,
     serial: u32,
@@ -68,7 +70,10 @@ impl Sim {
             gang: None,
             rendered: BTreeMap::new(),
             memory: Memory::default(),
-            now: Timestamp::from_second(1_800_000_000).unwrap(),
+            now: Moment {
+                wall: Timestamp::from_second(1_800_000_000).unwrap(),
+                steady: Duration::from_secs(1_000),
+            },
             is_graceful: false,
             serial: 0,
         }
@@ -79,6 +84,12 @@ impl Sim {
         let mut sim = Self::new(serving);
         sim.settle();
         sim
+    }
+
+    /// Time passes, on both clocks.
+    pub(crate) fn wait(&mut self, time: Duration) {
+        self.now.wall += time;
+        self.now.steady += time;
     }
 
     pub(crate) fn view(&self) -> ServingView {
@@ -119,7 +130,7 @@ impl Sim {
             self.reap();
             self.ready_all();
             if let Some(delay) = plan.requeue_after {
-                self.now += SignedDuration::try_from(delay).unwrap();
+                self.wait(delay);
             }
             let is_waiting = plan.requeue_after.is_some();
             if plan.is_idle() && !is_waiting && was == (self.pods.clone(), self.services.clone()) {

@@ -3,8 +3,8 @@
 mod rollouts;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use jiff::SignedDuration;
 use kthena_api::int_or_percent::IntOrPercent;
 use kthena_api::model_serving::{ModelServing, RecoveryPolicy};
 use proptest::prelude::*;
@@ -37,7 +37,7 @@ enum Event {
     Reap,
     Ready,
     RestartController,
-    Wait(i64),
+    Wait(u64),
     Rollout(Rollout),
     Gang(Option<bool>),
     LosePodGroups,
@@ -68,7 +68,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => Just(Event::Reap),
         3 => Just(Event::Ready),
         1 => Just(Event::RestartController),
-        1 => (1..30_i64).prop_map(Event::Wait),
+        1 => (1..30_u64).prop_map(Event::Wait),
         1 => proptest::option::of(any::<bool>()).prop_map(Event::Gang),
         1 => Just(Event::LosePodGroups),
         1 => rollout().prop_map(Event::Rollout),
@@ -156,7 +156,7 @@ impl Sim {
             Event::Reap => self.reap(),
             Event::Ready => self.ready_all(),
             Event::RestartController => self.restart(),
-            Event::Wait(seconds) => self.now += SignedDuration::from_secs(seconds),
+            Event::Wait(seconds) => self.wait(Duration::from_secs(seconds)),
             Event::Gang(support) => {
                 self.gang = support.map(|has_sub_groups| GangSupport { has_sub_groups });
                 // Without the kind nobody sees its objects.

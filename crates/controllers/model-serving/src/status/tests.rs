@@ -1,4 +1,5 @@
-use jiff::SignedDuration;
+use std::time::Duration;
+
 use rstest::rstest;
 use serde_json::json;
 
@@ -164,7 +165,7 @@ fn r71_the_transition_time_changes_with_the_status_only() {
     let mut sim = Sim::new(serving(2, &[role("a", 1, 0)]));
     sim.step();
     let first = sim.status().conditions.as_ref().unwrap()[0].clone();
-    sim.now += SignedDuration::from_secs(60);
+    sim.wait(Duration::from_mins(1));
     sim.pod("sample-0-a-0-0").phase = PodPhase::Running;
     sim.pod("sample-0-a-0-0").is_ready = true;
     sim.step();
