@@ -43,6 +43,10 @@ pub fn decode(payload: &[u8]) -> Result<Batch, DecodeError> {
             Read::Known(event) => batch.events.push(event),
             Read::Unknown => batch.unknown += 1,
             Read::Faulty => batch.faulty += 1,
+            Read::MissedRemoval => {
+                batch.faulty += 1;
+                batch.missed_removals += 1;
+            }
         }
     }
     Ok(batch)
@@ -53,6 +57,7 @@ enum Read {
     Known(KvEvent),
     Unknown,
     Faulty,
+    MissedRemoval,
 }
 
 type Field<'a> = (&'a [u8], Reader<'a>);
@@ -104,13 +109,25 @@ fn event(reader: Reader<'_>) -> Read {
     let Some(tag) = tag(reader) else {
         return Read::Unknown;
     };
-    let read = match tag {
-        b"BlockStored" => stored(reader).map(KvEvent::Stored),
-        b"BlockRemoved" => removed(reader).map(KvEvent::Removed),
-        b"AllBlocksCleared" => Some(KvEvent::Cleared),
-        _ => return Read::Unknown,
-    };
-    read.map_or(Read::Faulty, Read::Known)
+    match tag {
+        b"BlockStored" | b"BlockRemoved" if is_remote(reader) => Read::Unknown,
+        b"BlockStored" => {
+            stored(reader).map_or(Read::Faulty, |event| Read::Known(KvEvent::Stored(event)))
+        }
+        b"BlockRemoved" => removed(reader).map_or(Read::MissedRemoval, |event| {
+            Read::Known(KvEvent::Removed(event))
+        }),
+        b"AllBlocksCleared" => Read::Known(KvEvent::Cleared),
+        _ => Read::Unknown,
+    }
+}
+
+/// Whether an event is about a store away from the engine: whatever is there is as near to all others. Only maps say so.
+fn is_remote(mut reader: Reader<'_>) -> bool {
+    let fields = fields(&mut reader, &[]).unwrap_or_default();
+    let locality = fields.into_iter().find(|(name, _)| *name == b"locality");
+    let said = locality.and_then(|(_, value)| text(value));
+    said.is_some_and(|said| said.eq_ignore_ascii_case("REMOTE"))
 }
 
 fn tag(mut reader: Reader<'_>) -> Option<&[u8]> {

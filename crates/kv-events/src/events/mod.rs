@@ -43,10 +43,13 @@ pub struct Batch {
     pub rank: Option<u32>,
     /// The events in order.
     pub events: Vec<KvEvent>,
-    /// Events of a kind this codec does not know. They may be ignored.
+    /// Events of a kind this codec does not know, or about a store that other engines reach as well. They may be
+    /// ignored: they say nothing of this engine.
     pub unknown: u32,
     /// Events of a known kind that could not be read: the cache changed in a way that was missed.
     pub faulty: u32,
+    /// Those of them that took blocks away, so that nothing announced before may be believed any more.
+    pub missed_removals: u32,
 }
 
 /// A change of what an engine's cache holds.

@@ -169,6 +169,11 @@ fn reads_a_stored_block(#[case] payload: serde_json::Value, #[case] expected: St
 #[case::text_for_a_hash(serde_json::json!(["BlockStored", ["x"], null, [1], 1, null]), (0, 1))]
 #[case::stored_without_tokens(serde_json::json!({"type": "BlockStored", "block_hashes": [1]}), (0, 1))]
 #[case::removed_without_hashes(serde_json::json!(["BlockRemoved"]), (0, 1))]
+#[case::stored_elsewhere(
+    serde_json::json!({"type": "BlockStored", "block_hashes": [1], "token_ids": [1], "medium": "STORAGE", "locality": "REMOTE"}),
+    (1, 0)
+)]
+#[case::removed_elsewhere(serde_json::json!({"type": "BlockRemoved", "block_hashes": [1], "locality": "REMOTE"}), (1, 0))]
 fn a_bad_event_costs_itself_only(#[case] bad: serde_json::Value, #[case] skipped: (u32, u32)) {
     let good = serde_json::json!(["BlockRemoved", [5], "GPU"]);
     let batch = decode_json(&serde_json::json!([
@@ -184,6 +189,23 @@ fn a_bad_event_costs_itself_only(#[case] bad: serde_json::Value, #[case] skipped
     };
     assert_eq!(batch.events, [KvEvent::Removed(removed), KvEvent::Cleared]);
     assert_eq!((batch.unknown, batch.faulty), skipped);
+}
+
+#[rstest]
+#[case::a_removal(serde_json::json!(["BlockRemoved", ["x"]]), 1)]
+#[case::a_store(serde_json::json!(["BlockStored", ["x"], null, [1], 1, null]), 0)]
+#[case::a_removal_elsewhere(serde_json::json!({"type": "BlockRemoved", "locality": "REMOTE"}), 0)]
+fn removals_that_cannot_be_read_are_told(#[case] bad: serde_json::Value, #[case] missed: u32) {
+    let batch = decode_json(&serde_json::json!([1.0, [bad]]));
+    assert_eq!(batch.missed_removals, missed);
+}
+
+#[test]
+fn a_block_said_to_be_near_is_read() {
+    let batch = decode_json(&serde_json::json!([1.5, [
+        {"type": "BlockStored", "block_hashes": [7], "token_ids": [1, 2], "block_size": 2, "locality": "LOCAL"}
+    ]]));
+    assert_eq!(batch.events, [KvEvent::Stored(stored(&[7], &[1, 2]))]);
 }
 
 #[rstest]

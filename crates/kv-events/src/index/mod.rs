@@ -6,7 +6,9 @@
 //!
 //! # Invariants
 //!
-//! - A pod is credited with a block only between the event that announced it and the one that took it back.
+//! - A pod is credited with a block only between the event that announced it and the one that took it back. On which
+//!   tier of the engine it is does not matter: to bring it back from memory takes a small part of what computing it
+//!   takes, and engines count both as cached.
 //! - What an owner announced is forgotten when it is [reset](Owner::reset) or drops, at the latest.
 //! - The bytes of all tables stay within the budget: what does not fit is not taken in, and counted.
 //! - A reader holds one lock at a time, for one look into a table.

@@ -47,7 +47,7 @@ impl Owner {
         self.block_size
     }
 
-    /// Applies a batch.
+    /// Applies a batch. If it took blocks away that cannot be told, nothing is believed of what was announced so far.
     pub fn apply(&mut self, batch: &Batch) {
         for event in &batch.events {
             match event {
@@ -55,6 +55,9 @@ impl Owner {
                 KvEvent::Removed(removed) => self.remove(removed),
                 KvEvent::Cleared => self.forget(),
             }
+        }
+        if batch.missed_removals > 0 {
+            self.reset();
         }
     }
 
@@ -74,7 +77,11 @@ impl Owner {
         if stored.keyed || stored.group != 0 || adapter == Some(None) {
             return;
         }
+        let fast = stored.is_on_gpu();
         let Some(blocks) = stored.blocks() else {
+            if !fast && stored.tokens.is_empty() {
+                self.hold_known(&stored.hashes);
+            }
             return;
         };
         let before = match &stored.parent {
@@ -86,7 +93,6 @@ impl Owner {
             return;
         };
         let mut left = stored.hashes.len();
-        let fast = stored.is_on_gpu();
         for (hash, tokens) in blocks {
             before = chained_hash(before, tokens);
             self.learn_size(tokens.len());
@@ -95,6 +101,15 @@ impl Owner {
                 return;
             }
             left -= 1;
+        }
+    }
+
+    /// Blocks are on a slower tier too. Engines that move blocks there may name them only, without their tokens.
+    fn hold_known(&mut self, hashes: &[EngineHash]) {
+        for hash in hashes {
+            if let Some(held) = self.held.get_mut(name(hash)) {
+                held.slow = held.slow.saturating_add(1);
+            }
         }
     }
 

@@ -157,12 +157,40 @@ fn a_block_with_two_names_is_held_until_both_are_gone() {
 }
 
 #[test]
-fn a_block_that_moved_to_a_slower_tier_is_still_held() {
+fn a_removal_that_cannot_be_read_makes_the_engine_unknown() {
+    let index = index();
+    let mut owner = index.join(1).unwrap();
+    owner.apply(&store(&[10], None, &tokens(4)));
+    owner.apply(&Batch {
+        faulty: 1,
+        ..Batch::default()
+    });
+    assert_eq!(held(&index, &tokens(4)), 1, "a store that was missed");
+
+    owner.apply(&Batch {
+        missed_removals: 1,
+        ..store(&[11], Some(10), &[4, 5, 6, 7])
+    });
+    assert_eq!((held(&index, &tokens(8)), index.figures().blocks), (0, 0));
+    assert_eq!(index.figures().resets, 1);
+
+    owner.apply(&store(&[10], None, &tokens(4)));
+    assert_eq!(held(&index, &tokens(4)), 1);
+}
+
+#[rstest]
+#[case::with_its_tokens(&tokens(4))]
+#[case::by_name_only(&[])]
+fn a_block_that_moved_to_a_slower_tier_is_still_held(#[case] told: &[u32]) {
     let index = index();
     let mut owner = index.join(1).unwrap();
     let on = |medium: &str| Stored {
         medium: Some(medium.into()),
-        ..stored(&[10], None, &tokens(4))
+        ..stored(
+            &[10],
+            None,
+            if medium == "GPU" { &[0, 1, 2, 3] } else { told },
+        )
     };
     let off = |medium: &str| {
         batch(KvEvent::Removed(Removed {

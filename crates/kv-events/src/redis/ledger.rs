@@ -103,6 +103,9 @@ impl Ledger {
                 KvEvent::Cleared => self.forget_rank(rank, &mut changes),
             }
         }
+        if batch.missed_removals > 0 {
+            self.forget_rank(rank, &mut changes);
+        }
         changes
     }
 

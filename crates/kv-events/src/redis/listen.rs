@@ -79,6 +79,7 @@ async fn hear(config: &ListenConfig, heard: &mpsc::Sender<Heard>) -> Result<(), 
             // It counts as one that was missed.
             Batch {
                 faulty: 1,
+                missed_removals: 1,
                 ..Batch::default()
             }
         });

@@ -88,6 +88,19 @@ fn ranks_hold_blocks_of_the_same_name_apart() {
 }
 
 #[test]
+fn a_removal_that_cannot_be_read_gives_up_what_its_rank_holds() {
+    let (mut ledger, mut copy) = (ledger(), Copy::default());
+    copy.change(ledger.apply(0, &store(&[(1, 7)])));
+    copy.change(ledger.apply(1, &store(&[(2, 8)])));
+    let missed = Batch {
+        missed_removals: 1,
+        ..Batch::default()
+    };
+    copy.change(ledger.apply(0, &missed));
+    assert_eq!(copy.owned, BTreeSet::from([standard(8)]));
+}
+
+#[test]
 fn a_name_used_for_other_tokens_leaves_its_old_ones() {
     let (mut ledger, mut copy) = (ledger(), Copy::default());
     copy.change(ledger.apply(0, &store(&[(1, 7)])));

@@ -7,8 +7,8 @@
 //! # Invariants
 //!
 //! - Messages are applied in the order of their numbers, each once.
-//! - After a gap that could not be filled, a restart, or a long silence without connection, nothing announced before
-//!   is credited any more.
+//! - After a gap that could not be filled, a message or removal that cannot be read, a restart, or a long silence without
+//!   connection, nothing announced before is credited any more.
 //! - No fault of an engine ends a subscription; it is tried again until the task is dropped.
 //!
 //! # Where to go next
@@ -197,18 +197,17 @@ impl Subscription {
     }
 
     fn apply(&mut self, payload: &[u8]) {
-        match events::decode(payload) {
-            Ok(batch) => {
-                self.heard.batches.fetch_add(1, Ordering::Relaxed);
-                self.heard
-                    .faulty
-                    .fetch_add(u64::from(batch.faulty), Ordering::Relaxed);
-                self.owner.apply(&batch);
-            }
-            Err(_) => {
-                self.heard.faulty.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        let Ok(batch) = events::decode(payload) else {
+            self.heard.faulty.fetch_add(1, Ordering::Relaxed);
+            // Whatever it took away may be credited no longer.
+            self.owner.reset();
+            return;
+        };
+        self.heard.batches.fetch_add(1, Ordering::Relaxed);
+        self.heard
+            .faulty
+            .fetch_add(u64::from(batch.faulty), Ordering::Relaxed);
+        self.owner.apply(&batch);
     }
 }
 

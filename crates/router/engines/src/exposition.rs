@@ -1,7 +1,9 @@
 //! The Prometheus text format, one line at a time.
 //!
 //! Lines are looked at as bytes and labels stay unread until somebody asks for one, since most lines of a page belong
-//! to histogram buckets that nobody wants.
+//! to histogram buckets that nobody wants. Those of a family can be passed over by the begin of the line alone.
+
+use memchr::Memchr;
 
 /// A line that says something.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,27 +41,91 @@ pub struct Sample<'a> {
 pub struct Labels<'a>(&'a [u8]);
 
 /// The lines of a page that are neither empty nor a remark, in order.
-pub fn lines(page: &[u8]) -> impl Iterator<Item = Line<'_>> {
-    Lines { left: page }.filter_map(line)
+pub fn lines(page: &[u8]) -> Lines<'_> {
+    Lines {
+        page,
+        begin: 0,
+        ends: memchr::memchr_iter(b'\n', page),
+        passed: &[],
+        passed_as: Passed::Series,
+    }
 }
 
-struct Lines<'a> {
-    left: &'a [u8],
+/// The lines of a page; see [`lines`].
+#[derive(Debug, Clone)]
+pub struct Lines<'a> {
+    page: &'a [u8],
+    /// Where the next line begins.
+    begin: usize,
+    ends: Memchr<'a>,
+    /// A family or series that nobody wants; empty = there is none.
+    passed: &'a [u8],
+    passed_as: Passed,
+}
+
+/// What a name that is passed over stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    Series,
+    Family,
 }
 
 impl<'a> Iterator for Lines<'a> {
-    type Item = &'a [u8];
+    type Item = Line<'a>;
 
-    fn next(&mut self) -> Option<&'a [u8]> {
-        if self.left.is_empty() {
-            return None;
+    fn next(&mut self) -> Option<Line<'a>> {
+        loop {
+            let text = self.next_line()?;
+            if self.is_passed(text) {
+                continue;
+            }
+            if let Some(line) = line(text) {
+                return Some(line);
+            }
         }
-        let end = memchr::memchr(b'\n', self.left);
-        let (line, left) = match end {
-            Some(end) => (&self.left[..end], &self.left[end + 1..]),
-            None => (self.left, &[][..]),
+    }
+}
+
+impl<'a> Lines<'a> {
+    /// Leaves out the samples of this series from here on, until something else is passed over.
+    pub fn pass_over(&mut self, series: &'a [u8]) {
+        (self.passed, self.passed_as) = (series, Passed::Series);
+    }
+
+    /// Leaves out the samples of all series of this family from here on, until something else is passed over.
+    pub fn pass_over_family(&mut self, family: &'a [u8]) {
+        (self.passed, self.passed_as) = (family, Passed::Family);
+    }
+
+    /// One comparison of the name for most lines: what follows it is looked at first.
+    fn is_passed(&self, line: &[u8]) -> bool {
+        let name = self.passed.len();
+        let Some((begin, rest)) = line.split_at_checked(name).filter(|_| name > 0) else {
+            return false;
         };
-        self.left = left;
+        let ends = match rest {
+            [b'{' | b' ', ..] => true,
+            [b'_', ..] if self.passed_as == Passed::Family => {
+                rest.starts_with(b"_bucket{")
+                    || rest.starts_with(b"_sum{")
+                    || rest.starts_with(b"_count{")
+                    || rest.starts_with(b"_created{")
+            }
+            _ => false,
+        };
+        ends && begin == self.passed
+    }
+
+    fn next_line(&mut self) -> Option<&'a [u8]> {
+        let left = self
+            .page
+            .get(self.begin..)
+            .filter(|left| !left.is_empty())?;
+        let line = match self.ends.next() {
+            Some(end) => &self.page[self.begin..end],
+            None => left,
+        };
+        self.begin += line.len() + 1;
         Some(line.strip_suffix(b"\r").unwrap_or(line))
     }
 }

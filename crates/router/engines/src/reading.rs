@@ -4,7 +4,7 @@ mod families;
 
 use smallvec::{SmallVec, smallvec};
 
-use self::families::{FAMILIES, Meaning, Merge, Number};
+use self::families::{Declared, FAMILIES, Meaning, Merge, Number};
 use crate::exposition::{Labels, Line, Sample, lines};
 use crate::interval::Totals;
 
@@ -55,18 +55,23 @@ impl Reading {
     pub fn parse(page: &[u8]) -> Result<Self, PageFault> {
         let mut found: Vec<Found<'_>> = Vec::new();
         found.resize_with(FAMILIES.len(), Found::default);
-        for line in lines(page) {
+        let mut lines = lines(page);
+        while let Some(line) = lines.next() {
             match line {
                 Line::Declaration { family, kind } => {
-                    if let Some(at) = families::of_declaration(family, kind) {
-                        found[at].declared = true;
+                    match families::of_declaration(family, kind) {
+                        Declared::Right(at) => found[at].declared = true,
+                        Declared::Wrong => {}
+                        Declared::Foreign => lines.pass_over_family(family),
                     }
                 }
                 Line::Sample(raw) => {
-                    if let Some((at, number)) = families::of_series(raw.name) {
-                        let sample = raw.read().ok_or(PageFault::Malformed)?;
-                        found[at].add(at, number, &sample);
-                    }
+                    let Some((at, number)) = families::of_series(raw.name) else {
+                        lines.pass_over(raw.name);
+                        continue;
+                    };
+                    let sample = raw.read().ok_or(PageFault::Malformed)?;
+                    found[at].add(at, number, &sample);
                 }
             }
         }

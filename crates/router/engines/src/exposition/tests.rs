@@ -72,6 +72,30 @@ fn remarks_and_empty_lines_are_left_out() {
     );
 }
 
+#[rstest]
+#[case::itself("up{a=\"b\"} 1", true, true)]
+#[case::without_labels("up 1", true, true)]
+#[case::its_buckets("up_bucket{le=\"1\"} 1", false, true)]
+#[case::its_sum("up_sum{a=\"b\"} 1", false, true)]
+#[case::longer("up_time{a=\"b\"} 1", false, false)]
+#[case::longer_like_a_sum("up_summary{a=\"b\"} 1", false, false)]
+#[case::shorter("u 1", false, false)]
+#[case::another("down 1", false, false)]
+#[case::its_declaration("# TYPE up gauge", false, false)]
+fn what_is_passed_over(#[case] text: &str, #[case] as_series: bool, #[case] as_family: bool) {
+    let all = lines(text.as_bytes());
+    let (mut series, mut family) = (all.clone(), all);
+    series.pass_over(b"up");
+    assert_eq!(series.next().is_none(), as_series, "series");
+    family.pass_over_family(b"up");
+    assert_eq!(family.next().is_none(), as_family, "family");
+}
+
+#[test]
+fn nothing_is_passed_over_unless_it_is_said() {
+    assert_eq!(lines(b"{a=\"b\"} 1\n 1\nup 1").count(), 2);
+}
+
 proptest::proptest! {
     #[test]
     fn any_bytes_are_survived(text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {

@@ -157,22 +157,40 @@ pub(super) fn of_series(name: &[u8]) -> Option<(usize, Number)> {
     })
 }
 
-/// The position of a declared family, if it is declared as what it should be.
-pub(super) fn of_declaration(family: &[u8], kind: &[u8]) -> Option<usize> {
+/// What a declaration says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Declared {
+    /// The family at this position is what it should be.
+    Right(usize),
+    /// A family that is read is something else.
+    Wrong,
+    /// A family that is not read begins.
+    Foreign,
+}
+
+/// What the declaration of `family` as a `kind` says.
+pub(super) fn of_declaration(family: &[u8], kind: &[u8]) -> Declared {
     if !may_be_ours(family) {
-        return None;
+        return Declared::Foreign;
     }
-    FAMILIES.iter().position(|known| {
+    for (at, known) in FAMILIES.iter().enumerate() {
+        // Lengths are quicker to compare than names, most of which differ late.
         if !matches!(family.len().checked_sub(known.name.len()), Some(0 | 6)) {
-            return false;
+            continue;
         }
-        let suffix = family.strip_prefix(known.name.as_bytes());
-        match known.kind {
-            Kind::Gauge => suffix == Some(b"") && kind == b"gauge",
-            Kind::Histogram => suffix == Some(b"") && kind == b"histogram",
-            Kind::Counter => matches!(suffix, Some(b"" | b"_total")) && kind == b"counter",
-        }
-    })
+        let right: &[u8] = match (known.kind, family.strip_prefix(known.name.as_bytes())) {
+            (Kind::Gauge, Some(b"")) => b"gauge",
+            (Kind::Histogram, Some(b"")) => b"histogram",
+            (Kind::Counter, Some(b"" | b"_total")) => b"counter",
+            _ => continue,
+        };
+        return if kind == right {
+            Declared::Right(at)
+        } else {
+            Declared::Wrong
+        };
+    }
+    Declared::Foreign
 }
 
 fn may_be_ours(name: &[u8]) -> bool {
