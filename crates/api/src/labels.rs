@@ -57,6 +57,22 @@ pub const MODEL_REVISION: &str = "workload.serving.volcano.sh/revision";
 /// Label of an object made from a `ModelBooster`: its uid.
 pub const MODEL_UID: &str = "workload.serving.volcano.sh/model-uid";
 
+/// Label by which tools, and the `LeaderWorkerSet` project's own controller, find what belongs to a set: its name.
+pub const LWS_NAME: &str = "leaderworkerset.sigs.k8s.io/name";
+/// Label of a pod of a `LeaderWorkerSet`: ordinal of its group.
+pub const LWS_GROUP_INDEX: &str = "leaderworkerset.sigs.k8s.io/group-index";
+/// Label of a pod of a `LeaderWorkerSet`: 0 for the leader, then 1 and up.
+pub const LWS_WORKER_INDEX: &str = "leaderworkerset.sigs.k8s.io/worker-index";
+/// Label of a pod of a `LeaderWorkerSet`: hash of its group's name.
+pub const LWS_GROUP_KEY: &str = "leaderworkerset.sigs.k8s.io/group-key";
+/// Plugin of a `ModelServing` that gives the pods of a `LeaderWorkerSet` these labels, and its variables.
+pub const LWS_PLUGIN: &str = "lws-standard-labels";
+/// Annotation of a `LeaderWorkerSet`: what only one group may be on at a time.
+pub const LWS_EXCLUSIVE_TOPOLOGY: &str = "leaderworkerset.sigs.k8s.io/exclusive-topology";
+/// Annotation of a `LeaderWorkerSet`: what only one subgroup may be on at a time.
+pub const LWS_SUBGROUP_EXCLUSIVE_TOPOLOGY: &str =
+    "leaderworkerset.sigs.k8s.io/subgroup-exclusive-topology";
+
 /// Component that reports events about a `ModelServing`.
 pub const EVENT_COMPONENT: &str = "modelserving-controller";
 /// Event reason: a role instance is being made.

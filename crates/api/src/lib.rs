@@ -16,6 +16,7 @@ pub mod conditions;
 pub mod crd;
 pub mod defaults;
 pub mod duration;
+pub mod event;
 pub mod external_model_provider;
 pub mod int_or_percent;
 pub mod labels;

@@ -1,42 +1,32 @@
 //! Follows Volcano's `PodGroup`s while the cluster has the kind.
 //!
-//! The kind may appear and go at any time. Its definition is watched, and only while there is one its objects are.
-//! Until both are known nothing is planned with gangs; whoever may not read definitions goes without them.
+//! Until its definition and its objects are known nothing is planned with gangs; whoever may not read definitions goes
+//! without them.
 
-use std::pin::Pin;
-
-use futures::stream::{Stream, StreamExt};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kthena_cluster::{Change, Scope, Target, watch_partial};
+use futures::stream::StreamExt;
+use kthena_cluster::{Change, Scope, watch_partial};
 use kube::Client;
 
 use crate::apply::pod_groups;
 use crate::controller::Shared;
+use crate::kinds::{self, Changes};
 use crate::observe::{ObservedDefinition, ObservedPodGroup};
 
 const DEFINITION: &str = "podgroups.scheduling.volcano.sh";
-
-type PodGroups = Pin<Box<dyn Stream<Item = Change<ObservedPodGroup>> + Send>>;
 
 /// Both watches.
 struct Gangs {
     shared: Shared,
     client: Client,
     scope: Scope,
-    objects: Option<PodGroups>,
+    objects: Option<Changes<ObservedPodGroup>>,
     /// The server does not serve the kind yet, although it is defined.
     is_absent: bool,
 }
 
 /// Takes in definitions and objects until the controller stops.
 pub(crate) async fn follow(shared: Shared, client: Client, scope: Scope) {
-    let only = Scope {
-        fields: Some(format!("metadata.name={DEFINITION}")),
-        ..Scope::default()
-    };
-    let target = Target::of::<CustomResourceDefinition>();
-    let definitions = watch_partial::<ObservedDefinition>(client.clone(), target, &only);
-    let mut definitions = std::pin::pin!(definitions);
+    let mut definitions = kinds::definition::<ObservedDefinition>(client.clone(), DEFINITION);
     let mut gangs = Gangs {
         shared,
         client,
@@ -51,15 +41,8 @@ pub(crate) async fn follow(shared: Shared, client: Client, scope: Scope) {
                 Some(change) => gangs.defined(&change),
                 None => return,
             },
-            Some(change) = next(&mut gangs.objects) => gangs.observed(&change),
+            Some(change) = kinds::next(&mut gangs.objects) => gangs.observed(&change),
         }
-    }
-}
-
-async fn next(objects: &mut Option<PodGroups>) -> Option<Change<ObservedPodGroup>> {
-    match objects {
-        Some(objects) => objects.next().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -22,6 +22,7 @@ mod controller;
 mod debug;
 mod expect;
 mod gangs;
+mod kinds;
 mod metrics;
 mod observe;
 mod pace;

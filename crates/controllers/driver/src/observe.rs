@@ -96,6 +96,7 @@ struct RawMeta {
     annotations: Option<RawAnnotations>,
     owner_references: Option<Vec<RawOwner>>,
     deletion_timestamp: Option<String>,
+    finalizers: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -368,6 +369,13 @@ impl From<RawPod> for ObservedPod {
             restarts: restarts(&status.container_statuses)
                 + restarts(&status.init_container_statuses),
             waiting: status.waiting(),
+            finalizer: metadata
+                .finalizers
+                .iter()
+                .flatten()
+                .next()
+                .cloned()
+                .unwrap_or_default(),
             deletion_cost: cost.and_then(|cost| cost.parse().ok()).unwrap_or(0),
         };
         Self(metadata.observed(&labels, view))

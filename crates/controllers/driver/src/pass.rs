@@ -161,7 +161,7 @@ impl Desk {
             metrics: &self.metrics,
         };
         let outcome = applier.run(plan.actions, &mut slot.expectations).await;
-        let subject = publish::subject(&view.serving, key);
+        let subject = publish::subject(&*view.serving, key);
         let has_failed = !outcome.failures.is_empty() || outcome.is_blocked;
         publish::tell(&self.recorder, &subject, &plan.events, has_failed);
         for failure in &outcome.failures {

@@ -1,13 +1,13 @@
 //! Writes the status and tells events.
 
-use std::sync::Arc;
-
-use k8s_openapi::Resource;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{Metadata, Resource};
+use kthena_api::event::{Event, Severity as PlannedSeverity};
+use kthena_api::labels;
 use kthena_api::model_serving::{ModelServing, ModelServingStatus};
 use kthena_cluster::events::{Recorder, Severity, Subject};
 use kthena_cluster::write::{self, Written};
 use kthena_cluster::{ObjectKey, Target, WriteError};
-use kthena_controllers_model_serving::{Event, Severity as PlannedSeverity};
 use kube::Client;
 use serde_json::{Map, Value, json};
 
@@ -46,13 +46,16 @@ fn as_map(value: Value) -> Map<String, Value> {
     }
 }
 
-/// Names the `ModelServing` in events.
-pub(crate) fn subject(serving: &Arc<ModelServing>, key: &ObjectKey) -> Subject {
+/// Names an object in events.
+pub(crate) fn subject<K>(object: &K, key: &ObjectKey) -> Subject
+where
+    K: Resource + Metadata<Ty = ObjectMeta>,
+{
     Subject {
-        api_version: ModelServing::API_VERSION.to_owned(),
-        kind: ModelServing::KIND.to_owned(),
+        api_version: K::API_VERSION.to_owned(),
+        kind: K::KIND.to_owned(),
         key: key.clone(),
-        uid: serving.metadata.uid.clone().unwrap_or_default(),
+        uid: object.metadata().uid.clone().unwrap_or_default(),
     }
 }
 
@@ -63,7 +66,8 @@ pub(crate) fn tell(recorder: &Recorder, subject: &Subject, events: &[Event], has
             PlannedSeverity::Normal => Severity::Normal,
             PlannedSeverity::Warning => Severity::Warning,
         };
-        if severity == Severity::Warning || !has_failed || event.reason != "RoleCreating" {
+        let is_true = !has_failed || event.reason != labels::EVENT_ROLE_CREATING;
+        if severity == Severity::Warning || is_true {
             recorder.publish(subject, severity, event.reason, &event.message);
         }
     }

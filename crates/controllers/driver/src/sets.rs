@@ -1,6 +1,5 @@
 //! Runs the planner of `LeaderWorkerSet`s, while the cluster has the kind.
 //!
-//! The kind may appear and go at any time: its definition is watched, and only while there is one its objects are.
 //! `ModelServing`s are not watched a second time; the controller that does tells which of them changed.
 //!
 //! # Where to go next
@@ -10,28 +9,25 @@
 mod rival;
 mod turn;
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::stream::{Stream, StreamExt};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use futures::stream::StreamExt;
 use kthena_api::model_serving::ModelServing;
 use kthena_cluster::events;
 use kthena_cluster::queue::{RetryLimits, WorkQueue};
 use kthena_cluster::watch::Named;
-use kthena_cluster::{Change, ObjectKey, Scope, Store, Target, watch, watch_partial};
+use kthena_cluster::{Change, ObjectKey, Scope, Store, watch};
 use kthena_controllers_leader_worker_set::{DEFINITION, LeaderWorkerSet};
 use kube::Client;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::kinds::{self, Changes};
 use crate::pass::Desk;
 use turn::Clerk;
 
 /// Name of the controller in events.
 const COMPONENT: &str = "leaderworkerset-controller";
-
-type Objects = Pin<Box<dyn Stream<Item = Change<LeaderWorkerSet>> + Send>>;
 
 /// The sets that are known, and those that need work.
 #[derive(Debug)]
@@ -123,13 +119,8 @@ pub(crate) async fn run(
 
 /// Takes in definitions and sets.
 async fn follow(sets: &Sets, client: Client, scope: &Scope, stop: &CancellationToken) {
-    let only = Scope {
-        fields: Some(format!("metadata.name={DEFINITION}")),
-        ..Scope::default()
-    };
-    let target = Target::of::<CustomResourceDefinition>();
-    let mut definitions = std::pin::pin!(watch_partial::<Defined>(client.clone(), target, &only));
-    let mut objects: Option<Objects> = None;
+    let mut definitions = kinds::definition::<Defined>(client.clone(), DEFINITION);
+    let mut objects: Option<Changes<LeaderWorkerSet>> = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -146,15 +137,8 @@ async fn follow(sets: &Sets, client: Client, scope: &Scope, stop: &CancellationT
                 Some(_) => {}
                 None => return,
             },
-            Some(change) = next(&mut objects) => sets.observed(&change),
+            Some(change) = kinds::next(&mut objects) => sets.observed(&change),
         }
-    }
-}
-
-async fn next(objects: &mut Option<Objects>) -> Option<Change<LeaderWorkerSet>> {
-    match objects {
-        Some(objects) => objects.next().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -29,10 +29,8 @@ mod view;
 mod testing;
 
 pub use object::{LeaderWorkerSet, LeaderWorkerSetStatus};
-pub use plan::{Event, Plan, ServingWrite, Severity, plan, refused};
+pub use plan::{Plan, ServingWrite, plan, refused};
 pub use view::SetView;
 
 /// Name of the definition that makes a cluster serve `LeaderWorkerSet`s.
 pub const DEFINITION: &str = "leaderworkersets.leaderworkerset.x-k8s.io";
-/// Label by which other tools, and the `LeaderWorkerSet` project's own controller, find what belongs to a set.
-pub const SET_NAME_LABEL: &str = "leaderworkerset.sigs.k8s.io/name";

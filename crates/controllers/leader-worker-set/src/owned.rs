@@ -4,7 +4,7 @@ use kthena_api::defaults;
 use kthena_api::model_serving::ModelServing;
 use serde_json::{Map, Value, json};
 
-use crate::translate::Translation;
+use crate::translate::{BY_GROUP, LIMITS, Limit, Translation};
 
 /// What must change, and its names for people.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,8 +17,6 @@ pub(crate) struct Drift {
 
 /// Members of the spec that are compared as a whole.
 const WHOLE: [&str; 4] = ["replicas", "plugins", "recoveryPolicy", "schedulerName"];
-/// Limits of a rollout, with what they are if nobody says.
-const LIMITS: [(&str, i32); 3] = [("maxUnavailable", 1), ("partition", 0), ("maxSurge", 0)];
 
 /// Compares all that follows from the set, defaults filled in; `None` if nothing differs.
 pub(crate) fn drift(translation: &Translation, serving: &ModelServing) -> Option<Drift> {
@@ -56,27 +54,26 @@ fn with_defaults(spec: &Value) -> Value {
 
 /// The part of the strategy that must change. A pause and a deadline are the user's.
 fn rollout(wanted: &Value, stored: &Value) -> Option<Value> {
-    const KIND: &str = "ServingGroupRollingUpdate";
     let strategy = |spec: &Value| spec["rolloutStrategy"].clone();
     let (wanted, stored) = (strategy(wanted), strategy(stored));
-    let limit = |strategy: &Value, (name, default): (&str, i32)| {
-        let limit = &strategy["rollingUpdateConfiguration"][name];
-        if limit.is_null() {
-            json!(default)
+    let value = |strategy: &Value, limit: &Limit| {
+        let value = &strategy["rollingUpdateConfiguration"][limit.name];
+        if value.is_null() {
+            json!(limit.default)
         } else {
-            limit.clone()
+            value.clone()
         }
     };
     let limits: Map<_, _> = LIMITS
         .into_iter()
-        .filter(|one| limit(&wanted, *one) != limit(&stored, *one))
-        .map(|one| (one.0.to_owned(), limit(&wanted, one)))
+        .filter(|limit| value(&wanted, limit) != value(&stored, limit))
+        .map(|limit| (limit.name.to_owned(), value(&wanted, &limit)))
         .collect();
-    let is_other_kind = stored["type"].as_str().is_some_and(|kind| kind != KIND);
+    let is_other_kind = stored["type"].as_str().is_some_and(|kind| kind != BY_GROUP);
     if limits.is_empty() && !is_other_kind {
         return None;
     }
-    let mut patch = json!({ "type": KIND });
+    let mut patch = json!({ "type": BY_GROUP });
     if !limits.is_empty() {
         patch["rollingUpdateConfiguration"] = Value::Object(limits);
     }

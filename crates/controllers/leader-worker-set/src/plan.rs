@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::Resource;
 use kthena_api::conditions;
+use kthena_api::event::Event;
 use kthena_api::model_serving::ModelServing;
 use serde_json::{Value, json};
 
@@ -38,40 +39,10 @@ pub enum ServingWrite {
     },
 }
 
-/// Something to tell users about the set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// Whether somebody should look.
-    pub severity: Severity,
-    /// One word for machines.
-    pub reason: &'static str,
-    /// For people.
-    pub message: String,
-}
-
-/// Whether somebody should look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// As expected.
-    Normal,
-    /// Something is wrong.
-    Warning,
-}
-
 impl Plan {
     /// There is nothing to do.
     pub fn is_idle(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-impl Event {
-    fn new(severity: Severity, reason: &'static str, message: String) -> Self {
-        Self {
-            severity,
-            reason,
-            message,
-        }
     }
 }
 
@@ -154,7 +125,7 @@ fn yield_to(view: &SetView, rival: &str) -> Plan {
         plan.write = Some(ServingWrite::Delete { uid });
         format!("{rival} serves this set, so ModelServing {name} is deleted again")
     };
-    let event = Event::new(Severity::Warning, "ServedElsewhere", message);
+    let event = Event::warning("ServedElsewhere", message);
     plan.events.push(event);
     plan
 }
@@ -201,7 +172,7 @@ fn create(view: &SetView, translation: &Translation, plan: &mut Plan) {
         "spec": translation.spec,
     })));
     let message = format!("created ModelServing {name}");
-    let event = Event::new(Severity::Normal, "ModelServingCreated", message);
+    let event = Event::normal("ModelServingCreated", message);
     plan.events.push(event);
 }
 
@@ -224,7 +195,7 @@ fn maintain(
     plan.write = Some(ServingWrite::Patch(patch));
     let fields = drift.fields.join(", ");
     let message = format!("updated ModelServing {}: {fields}", view.name());
-    let event = Event::new(Severity::Normal, "ModelServingUpdated", message);
+    let event = Event::normal("ModelServingUpdated", message);
     plan.events.push(event);
     false
 }
@@ -252,13 +223,13 @@ fn finish(
         && !is_told(view, BLOCKED, &blocked.message)
     {
         let message = blocked.message.clone();
-        let event = Event::new(Severity::Warning, blocked.reason, message);
+        let event = Event::warning(blocked.reason, message);
         plan.events.push(event);
     }
     if !unsupported.is_empty() && !is_told(view, UNSUPPORTED, &status::message(unsupported)) {
         let each = unsupported
             .iter()
-            .map(|one| Event::new(Severity::Warning, "UnsupportedField", one.to_string()));
+            .map(|one| Event::warning("UnsupportedField", one.to_string()));
         plan.events.extend(each);
     }
     plan.status = changed(view, status);
@@ -271,9 +242,7 @@ fn is_told(view: &SetView, kind: &str, message: &str) -> bool {
         .status
         .as_ref()
         .and_then(|status| status.conditions.as_deref());
-    let conditions = conditions.unwrap_or_default();
-    conditions::holds(conditions, kind)
-        && conditions::find(conditions, kind).is_some_and(|found| found.message == message)
+    conditions::says(conditions.unwrap_or_default(), kind, message)
 }
 
 fn changed(view: &SetView, status: LeaderWorkerSetStatus) -> Option<LeaderWorkerSetStatus> {

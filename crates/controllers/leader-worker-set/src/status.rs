@@ -1,11 +1,11 @@
 //! What is reported of a `LeaderWorkerSet`: the counts and conditions of its `ModelServing`, and what stands in the way.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kthena_api::conditions::{self, Wanted};
+use kthena_api::labels::{LWS_NAME, LWS_WORKER_INDEX};
 use kthena_api::model_serving::{ModelServing, ModelServingStatus};
 
-use crate::SET_NAME_LABEL;
 use crate::object::LeaderWorkerSetStatus;
 use crate::unsupported::Unsupported;
 use crate::view::SetView;
@@ -53,8 +53,6 @@ pub(crate) fn compute(
     unsupported: &[Unsupported],
     now: Timestamp,
 ) -> LeaderWorkerSetStatus {
-    // Stored times have whole seconds.
-    let now = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
     let stored = view.set.status.clone().unwrap_or_default();
     let mut writer = Writer {
         conditions: stored.conditions.unwrap_or_default(),
@@ -90,14 +88,14 @@ pub(crate) fn message(unsupported: &[Unsupported]) -> String {
 
 /// Selects the leader of each group.
 fn leaders(name: &str) -> String {
-    format!("{SET_NAME_LABEL}={name},leaderworkerset.sigs.k8s.io/worker-index=0")
+    format!("{LWS_NAME}={name},{LWS_WORKER_INDEX}=0")
 }
 
 /// Changes conditions; those of types that are not ours stay.
 struct Writer {
     conditions: Vec<Condition>,
     generation: Option<i64>,
-    now: Time,
+    now: Timestamp,
 }
 
 impl Writer {
@@ -131,7 +129,7 @@ impl Writer {
 
     /// Repeats what a `ModelServing` says of itself.
     fn mirror(&mut self, told: &[Condition], is_current: bool) {
-        let is_told = |kind: &str| told.iter().any(|condition| condition.type_ == kind);
+        let is_told = |kind: &str| conditions::find(told, kind).is_some();
         let is_ours = |kind: &str| PROGRESS.contains(&kind) || ADDITIONS.contains(&kind);
         self.conditions
             .retain(|condition| !is_ours(&condition.type_) || is_told(&condition.type_));
@@ -146,7 +144,7 @@ impl Writer {
                 message: &condition.message,
                 observed_generation: generation,
             };
-            let since = condition.last_transition_time.clone();
+            let since = condition.last_transition_time.0;
             conditions::set(&mut self.conditions, &wanted, since);
         }
     }
@@ -170,8 +168,7 @@ impl Writer {
             message,
             observed_generation: self.generation,
         };
-        let now = self.now.clone();
-        conditions::set(&mut self.conditions, &wanted, now);
+        conditions::set(&mut self.conditions, &wanted, self.now);
     }
 }
 

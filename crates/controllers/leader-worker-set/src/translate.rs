@@ -4,15 +4,35 @@
 //! its workers. Where the set asks for what holds by default, nothing is written, so that the default stays the API
 //! server's affair.
 
-use kthena_api::crd;
+use kthena_api::{crd, labels};
 use serde_json::{Map, Value, json};
 
-use crate::object::{LeaderWorkerSet, LeaderWorkerTemplate, RolloutStrategy, Template};
+use crate::object::{
+    LeaderWorkerSet, LeaderWorkerTemplate, RollingUpdateConfiguration, RolloutStrategy, Template,
+};
 
 /// The one role.
 pub(crate) const ROLE: &str = "default";
-/// Adds the labels and variables that tools and images for `LeaderWorkerSet`s look for.
-const PLUGIN: &str = "lws-standard-labels";
+/// How its rollouts are made.
+pub(crate) const BY_GROUP: &str = "ServingGroupRollingUpdate";
+/// The limits of a rollout, which both kinds have.
+pub(crate) const LIMITS: [Limit; 3] = [
+    Limit {
+        name: "maxUnavailable",
+        default: 1,
+        asked: |all| all.max_unavailable.as_ref(),
+    },
+    Limit {
+        name: "partition",
+        default: 0,
+        asked: |all| all.partition.as_ref(),
+    },
+    Limit {
+        name: "maxSurge",
+        default: 0,
+        asked: |all| all.max_surge.as_ref(),
+    },
+];
 /// Where a template of the `ModelServing` is, and the member of the set it comes from.
 const LEADER: (&str, &str) = (
     "spec.template.roles[0].entryTemplate",
@@ -30,6 +50,16 @@ pub(crate) struct Translation {
     pub(crate) spec: Value,
     /// Members of the set's templates that a `ModelServing` does not have, by their paths in the set.
     pub(crate) dropped: Vec<String>,
+}
+
+/// A limit of a rollout.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) name: &'static str,
+    /// What it is if nobody says.
+    pub(crate) default: i32,
+    /// What a set says of it.
+    asked: fn(&RollingUpdateConfiguration) -> Option<&Value>,
 }
 
 /// Which scheduler the pods of a set ask for.
@@ -56,7 +86,7 @@ pub(crate) fn translate(set: &LeaderWorkerSet) -> Translation {
     });
     let mut spec = json!({
         "replicas": set.spec.replicas.unwrap_or(1),
-        "plugins": [{ "name": PLUGIN, "type": "BuiltIn" }],
+        "plugins": [{ "name": labels::LWS_PLUGIN, "type": "BuiltIn" }],
         "template": { "roles": [role] },
     });
     if let Scheduler::One(name) = scheduler(template) {
@@ -67,7 +97,7 @@ pub(crate) fn translate(set: &LeaderWorkerSet) -> Translation {
     }
     if let Some(limits) = limits(set.spec.rollout_strategy.as_ref()) {
         spec["rolloutStrategy"] = json!({
-            "type": "ServingGroupRollingUpdate", "rollingUpdateConfiguration": limits,
+            "type": BY_GROUP, "rollingUpdateConfiguration": limits,
         });
     }
     let dropped = prune(&mut spec, leader.is_some());
@@ -101,17 +131,13 @@ fn restarts_alone(template: &LeaderWorkerTemplate) -> bool {
 
 /// The limits of a rollout that are not the default; `None` if all are.
 fn limits(strategy: Option<&RolloutStrategy>) -> Option<Map<String, Value>> {
-    let asked = strategy?.rolling_update_configuration.as_ref()?;
-    let members = [
-        ("maxUnavailable", &asked.max_unavailable, 1),
-        ("partition", &asked.partition, 0),
-        ("maxSurge", &asked.max_surge, 0),
-    ];
-    let limits: Map<_, _> = members
+    let configuration = strategy?.rolling_update_configuration.as_ref()?;
+    let limits: Map<_, _> = LIMITS
         .into_iter()
-        .filter_map(|(name, asked, default)| {
-            let asked = asked.as_ref().filter(|asked| **asked != json!(default))?;
-            Some((name.to_owned(), asked.clone()))
+        .filter_map(|limit| {
+            let asked = (limit.asked)(configuration)?;
+            let is_wish = *asked != json!(limit.default);
+            is_wish.then(|| (limit.name.to_owned(), asked.clone()))
         })
         .collect();
     (!limits.is_empty()).then_some(limits)

@@ -2,6 +2,7 @@
 //!
 //! Asking for what holds anyway is not reported: an explicit default is no wish.
 
+use kthena_api::labels;
 use serde_json::{Map, Value};
 
 use crate::object::{LeaderWorkerSet, Template};
@@ -19,15 +20,15 @@ pub(crate) struct Unsupported {
 /// Annotations of a set that change how its own project's controller places pods.
 const ANNOTATIONS: [(&str, &str); 3] = [
     (
-        "leaderworkerset.sigs.k8s.io/exclusive-topology",
+        labels::LWS_EXCLUSIVE_TOPOLOGY,
         "give the templates a podAntiAffinity, or the ModelServing a networkTopology",
     ),
     (
-        "leaderworkerset.sigs.k8s.io/subgroup-exclusive-topology",
+        labels::LWS_SUBGROUP_EXCLUSIVE_TOPOLOGY,
         "give the templates a podAntiAffinity, or the ModelServing a networkTopology",
     ),
     (
-        "scheduling.volcano.sh/queue-name",
+        labels::QUEUE_NAME,
         "annotate the ModelServing of the same name instead, it keeps annotations",
     ),
 ];

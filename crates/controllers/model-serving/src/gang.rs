@@ -10,7 +10,7 @@
 
 mod demand;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kthena_api::labels;
 use kthena_api::model_serving::{GangPolicy, ModelServing, NetworkTopology};
@@ -21,7 +21,7 @@ use crate::plan::{Action, Draft};
 use crate::quantity;
 use crate::revision::{GroupTemplate, PlannedRole};
 use crate::state::{Groups, Lifecycle, pods_of};
-use crate::view::ServingView;
+use crate::view::{PodGroupView, ServingView};
 
 /// The scheduler that knows `PodGroup`s.
 const SCHEDULER: &str = "volcano";
@@ -53,6 +53,11 @@ pub(crate) fn ensure(
     }
     let mut kept = BTreeSet::new();
     if is_active(view) {
+        let found: BTreeMap<_, _> = view
+            .pod_groups
+            .iter()
+            .map(|gang| (gang.name.as_str(), gang.as_ref()))
+            .collect();
         let staying = groups
             .iter()
             .filter(|(_, group)| !group.is_leaving())
@@ -62,7 +67,8 @@ pub(crate) fn ensure(
             .map(|(ordinal, template)| (*ordinal, template));
         for (ordinal, template) in staying.chain(missing) {
             let name = names::group(view.name(), ordinal);
-            ensure_one(view, ordinal, &name, template, draft);
+            let found = found.get(name.as_str()).copied();
+            ensure_one(view, (ordinal, &name), template, found, draft);
             kept.insert(name);
         }
     }
@@ -77,15 +83,16 @@ pub(crate) fn ensure(
     }
 }
 
+/// Makes what was `found` under the name of a group what its template asks for.
 fn ensure_one(
     view: &ServingView,
-    ordinal: i32,
-    name: &str,
+    (ordinal, name): (i32, &str),
     template: &GroupTemplate<'_>,
+    found: Option<&PodGroupView>,
     draft: &mut Draft,
 ) {
     let wanted = spec(view, template);
-    let Some(found) = view.pod_groups.iter().find(|gang| gang.name == name) else {
+    let Some(found) = found else {
         draft.act(Action::CreatePodGroup {
             name: name.to_owned(),
             object: render(view, name, &wanted),
@@ -107,14 +114,17 @@ fn ensure_one(
 
 /// Why the first group that is not running cannot be placed, in the scheduler's words.
 pub(crate) fn unplaced(view: &ServingView, groups: &Groups<'_>) -> Option<String> {
-    let waiting = groups
+    let refused: BTreeMap<_, _> = view
+        .owned_pod_groups()
+        .filter(|gang| !gang.unplaced.is_empty())
+        .map(|gang| (gang.name.as_str(), &gang.unplaced))
+        .collect();
+    let mut waiting = groups
         .values()
         .filter(|group| !group.is_leaving() && group.lifecycle != Lifecycle::Running);
-    { waiting }.find_map(|group| {
-        let gang = view
-            .owned_pod_groups()
-            .find(|gang| gang.name == group.name && !gang.unplaced.is_empty())?;
-        Some(format!("{}: {}", group.name, gang.unplaced))
+    waiting.find_map(|group| {
+        let why = refused.get(group.name.as_str())?;
+        Some(format!("{}: {why}", group.name))
     })
 }
 

@@ -43,7 +43,7 @@ mod view;
 
 pub use memory::Memory;
 pub use moment::Moment;
-pub use plan::{Action, Event, Plan, Severity, plan};
+pub use plan::{Action, Plan, plan};
 pub use revision::{Blueprint, SnapshotContent};
 pub use state::{GroupState, InstanceState, Lifecycle, describe};
 pub use view::{

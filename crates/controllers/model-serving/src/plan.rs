@@ -15,6 +15,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use kthena_api::conditions;
+use kthena_api::event::Event;
 use kthena_api::model_serving::{ModelServingStatus, RecoveryPolicy};
 use serde_json::Value;
 
@@ -102,26 +104,6 @@ pub enum Action {
         /// The whole object.
         object: Value,
     },
-}
-
-/// Something to tell the user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// Whether somebody should look.
-    pub severity: Severity,
-    /// One word.
-    pub reason: &'static str,
-    /// A sentence.
-    pub message: String,
-}
-
-/// Whether somebody should look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// As expected.
-    Normal,
-    /// Something is wrong.
-    Warning,
 }
 
 /// What must be done.
@@ -241,13 +223,8 @@ fn missing_groups<'a>(
 fn tell_plugin_error(view: &ServingView, error: Option<&str>, draft: &mut Draft) {
     let stored = view.serving.status.as_ref();
     let conditions = stored.and_then(|status| status.conditions.as_deref());
-    let is_told = |error: &str| {
-        conditions.unwrap_or_default().iter().any(|condition| {
-            condition.type_ == status::PLUGIN_FAILED
-                && condition.status == "True"
-                && condition.message == error
-        })
-    };
+    let conditions = conditions.unwrap_or_default();
+    let is_told = |error: &str| conditions::says(conditions, status::PLUGIN_FAILED, error);
     if let Some(error) = error.filter(|error| !is_told(error)) {
         draft.warn(status::PLUGIN_FAILED, error.to_owned());
     }
@@ -331,8 +308,9 @@ impl Memory {
             .owned_pod_groups()
             .map(|gang| (gang.group.as_str(), ""));
         let present: BTreeSet<_> = pods.chain(services).chain(gangs).collect();
+        let groups: BTreeSet<_> = present.iter().map(|(group, _)| *group).collect();
         self.leaving_groups
-            .retain(|group| present.iter().any(|(other, _)| other == group));
+            .retain(|group| groups.contains(group.as_str()));
         self.leaving_instances
             .retain(|(group, id)| present.contains(&(group.as_str(), id.as_str())));
         // An instance that is being rebuilt is absent for a moment; one that is not wanted any more stays absent.
@@ -375,7 +353,7 @@ impl Memory {
             marks.insert(pod.uid.clone(), mark);
         }
         self.pods = marks;
-        self.failing
-            .retain(|uid, _| view.pods.iter().any(|pod| pod.uid == *uid));
+        let present: BTreeSet<_> = view.pods.iter().map(|pod| pod.uid.as_str()).collect();
+        self.failing.retain(|uid, _| present.contains(uid.as_str()));
     }
 }

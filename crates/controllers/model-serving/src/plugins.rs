@@ -90,7 +90,7 @@ fn build(view: &ServingView, spec: &PluginSpec) -> Result<Box<dyn PodPlugin>, St
         demo_pod_tweaks::NAME => {
             demo_pod_tweaks::build(config).map_err(|error| format!("build plugin {name}: {error}"))
         }
-        lws_standard_labels::NAME => Ok(lws_standard_labels::build(view)),
+        labels::LWS_PLUGIN => Ok(lws_standard_labels::build(view)),
         _ => Err(format!("plugin {name} not registered")),
     }
 }

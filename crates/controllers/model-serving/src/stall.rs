@@ -1,7 +1,7 @@
 //! Notices a rollout that does not get on.
 //!
 //! Progress is a group more that is updated or available. The clock runs while a group that should be ready or
-//! updated is not, stands still during a pause, and begins anew when the controller is restarted.
+//! updated is not, except during a pause; it begins anew after a pause, and when the controller is restarted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kthena_api::conditions::{self, Wanted};
 use kthena_api::labels;
 use kthena_api::model_serving::{ModelServingStatus, RoleStatus};
 
@@ -11,7 +11,7 @@ use crate::groups;
 use crate::moment::Moment;
 use crate::revision::{GroupTemplate, Revisions};
 use crate::state::{GroupState, Groups, Lifecycle};
-use crate::view::ServingView;
+use crate::view::{PodView, ServingView};
 
 /// What counts of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +138,17 @@ impl Waiting {
 
 /// The first instance that is not ready, those first that somebody gives a reason for.
 fn waiting(group: &GroupState<'_>) -> Option<Waiting> {
+    if let Some(pod) = group
+        .instances()
+        .flat_map(|one| &one.pods)
+        .find(|pod| is_kept(pod))
+    {
+        return Some(Waiting {
+            what: pod.name.clone(),
+            why: format!("is being deleted and kept by finalizer {}", pod.finalizer),
+            is_told: true,
+        });
+    }
     if group.is_leaving() {
         return Some(Waiting::own(group.name.clone(), "is being deleted"));
     }
@@ -169,6 +180,11 @@ fn waiting(group: &GroupState<'_>) -> Option<Waiting> {
     first.or_else(|| {
         is_scaling.then(|| Waiting::own(group.name.clone(), "has not all its instances yet"))
     })
+}
+
+/// Somebody else must let it go before it can be gone.
+fn is_kept(pod: &PodView) -> bool {
+    pod.is_terminating && !pod.finalizer.is_empty()
 }
 
 /// What counts of all groups.
@@ -220,26 +236,17 @@ impl Frame<'_> {
         let is_finished =
             updated == available && available == replicas && replicas == view.wanted_groups();
         let mut conditions = self.conditions(groups, counts);
-        self.add(
-            &mut conditions,
-            STALLED,
-            "ProgressDeadlineExceeded",
-            told.stalled,
-        );
-        self.add(
-            &mut conditions,
-            UNPLACED,
-            "GangUnschedulable",
-            told.unplaced,
-        );
-        self.add(
-            &mut conditions,
-            PLUGIN_FAILED,
-            "PluginError",
-            told.plugin_failed,
-        );
         let paused = groups::is_paused(view).then_some("Nothing is replaced until it is resumed");
-        self.add(&mut conditions, PAUSED, "RolloutPaused", paused);
+        let own = [
+            (STALLED, "ProgressDeadlineExceeded", told.stalled),
+            (UNPLACED, "GangUnschedulable", told.unplaced),
+            (PLUGIN_FAILED, "PluginError", told.plugin_failed),
+            (PAUSED, "RolloutPaused", paused),
+        ];
+        for (kind, reason, message) in own {
+            let told = message.map(|message| (reason, message));
+            self.set(&mut conditions, kind, told);
+        }
         ModelServingStatus {
             observed_generation: view.serving.metadata.generation.unwrap_or(0),
             replicas,
@@ -328,10 +335,8 @@ impl Frame<'_> {
         }
         let mut all = self.stored_conditions();
         for other in TYPES {
-            if other == kind || all.iter().any(|condition| condition.type_ == other) {
-                let told = (other == kind).then_some((reason, message.as_str()));
-                self.set(&mut all, other, told);
-            }
+            let told = (other == kind).then_some((reason, message.as_str()));
+            self.set(&mut all, other, told);
         }
         all
     }
@@ -343,53 +348,25 @@ impl Frame<'_> {
             .unwrap_or_default()
     }
 
-    /// One of our own conditions: true with a message, else false if it was ever told.
-    fn add(
-        &self,
-        all: &mut Vec<Condition>,
-        kind: &str,
-        reason: &'static str,
-        message: Option<&str>,
-    ) {
-        if message.is_some() || all.iter().any(|condition| condition.type_ == kind) {
-            self.set(all, kind, message.map(|message| (reason, message)));
+    /// Makes a condition true with a reason and a message, or false if it was ever told.
+    fn set(&self, all: &mut Vec<Condition>, kind: &str, told: Option<(&str, &str)>) {
+        let observed_generation = self.view.serving.metadata.generation;
+        let now = self.now.wall;
+        match told {
+            Some((reason, message)) => {
+                let wanted = Wanted {
+                    kind,
+                    holds: true,
+                    reason,
+                    message,
+                    observed_generation,
+                };
+                conditions::set(all, &wanted, now);
+            }
+            None => {
+                conditions::withdraw(all, kind, observed_generation, now);
+            }
         }
-    }
-
-    /// Makes a condition true with a reason and a message, or false; what it said last is kept then.
-    fn set(&self, all: &mut Vec<Condition>, kind: &str, told: Option<(&'static str, &str)>) {
-        let index = all.iter().position(|condition| condition.type_ == kind);
-        let index = index.unwrap_or_else(|| {
-            all.push(blank(kind));
-            all.len() - 1
-        });
-        let Some(condition) = all.get_mut(index) else {
-            return;
-        };
-        let status = if told.is_some() { "True" } else { "False" };
-        if condition.status != status {
-            status.clone_into(&mut condition.status);
-            // Stored times have whole seconds.
-            let wall = self.now.wall;
-            condition.last_transition_time =
-                Time(Timestamp::from_second(wall.as_second()).unwrap_or(wall));
-        }
-        if let Some((reason, message)) = told {
-            reason.clone_into(&mut condition.reason);
-            message.clone_into(&mut condition.message);
-        }
-        condition.observed_generation = self.view.serving.metadata.generation;
-    }
-}
-
-fn blank(kind: &str) -> Condition {
-    Condition {
-        last_transition_time: Time(Timestamp::UNIX_EPOCH),
-        message: String::new(),
-        observed_generation: None,
-        reason: String::new(),
-        status: String::new(),
-        type_: kind.to_owned(),
     }
 }
 

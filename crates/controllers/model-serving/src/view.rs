@@ -84,6 +84,8 @@ pub struct PodView {
     pub deletion_cost: i64,
     /// What keeps it from being ready, in one word such as `ImagePullBackOff`; empty if nobody says.
     pub waiting: String,
+    /// The first of its finalizers, empty if there is none.
+    pub finalizer: String,
 }
 
 /// Where a pod is in its life.

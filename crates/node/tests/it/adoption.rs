@@ -13,8 +13,8 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::support::{
-    Fixture, PATIENCE, Server, container, fixture, fixture_on, fixture_without_agent, phase,
-    program, restarts,
+    Fixture, PATIENCE, Server, container, fixture, fixture_on, fixture_without_agent, last_end,
+    phase, program, restarts,
 };
 
 /// An agent in a process of its own; killed with the test.
@@ -102,14 +102,7 @@ async fn an_exit_code_is_kept_while_no_agent_is_there() {
             restarts(pod, "main") > 0
         })
         .await;
-    let last = container(&pod, "main")
-        .unwrap()
-        .last_state
-        .as_ref()
-        .unwrap()
-        .terminated
-        .as_ref()
-        .unwrap();
+    let last = last_end(&pod, "main");
     assert_eq!(last.exit_code, 42);
 }
 
@@ -147,14 +140,7 @@ async fn containers_die_with_their_supervisor_and_are_restarted() {
             restarts(pod, "main") == 1
         })
         .await;
-    let last = container(&pod, "main")
-        .unwrap()
-        .last_state
-        .as_ref()
-        .unwrap()
-        .terminated
-        .as_ref()
-        .unwrap();
+    let last = last_end(&pod, "main");
     assert_eq!(
         (last.exit_code, last.reason.as_deref()),
         (137, Some("ContainerStatusUnknown"))

@@ -5,7 +5,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::support::{
-    Server, condition, container, fixture, fixture_on, phase, restarts, shell, waiting,
+    Server, condition, container, fixture, fixture_on, last_end, phase, restarts, shell, waiting,
 };
 
 #[rstest]
@@ -57,14 +57,7 @@ async fn a_crashing_container_is_restarted_with_back_off(#[case] server: Server)
         .wait("crash", "the container backs off", backing_off)
         .await;
 
-    let last = container(&pod, "main")
-        .unwrap()
-        .last_state
-        .as_ref()
-        .unwrap()
-        .terminated
-        .as_ref()
-        .unwrap();
+    let last = last_end(&pod, "main");
     assert_eq!((last.exit_code, last.reason.as_deref()), (3, Some("Error")));
     assert_eq!(phase(&pod), "Running");
     assert!(!condition(&pod, "Ready"));

@@ -4,7 +4,7 @@ use kthena_testkit::ControlPlane;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Fixture, condition, container, fixture, meeting_point, program, restarts, shell,
+    Fixture, condition, container, fixture, last_end, meeting_point, program, restarts, shell,
 };
 
 /// A container whose server answers 200 while `file` exists.
@@ -77,21 +77,8 @@ async fn a_failing_liveness_probe_restarts_the_container() {
         })
         .await;
 
-    let last = container_end(&pod);
-    assert_eq!(last, 143);
+    assert_eq!(last_end(&pod, "main").exit_code, 143);
     fixture.event("sick", "Killing", "liveness probe").await;
-}
-
-fn container_end(pod: &k8s_openapi::api::core::v1::Pod) -> i32 {
-    container(pod, "main")
-        .unwrap()
-        .last_state
-        .as_ref()
-        .unwrap()
-        .terminated
-        .as_ref()
-        .unwrap()
-        .exit_code
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Event, Pod};
 use kthena_apiserver_rest::{ApiServer, ApiServerConfig};
 use kthena_node::plan::backoff::BackoffRules;
 use kthena_node::{LogOptions, LogReader, Node, NodeConfig, OnShutdown, reap};
@@ -367,6 +367,12 @@ pub(crate) fn container<'p>(pod: &'p Pod, name: &str) -> Option<&'p ContainerSta
         .chain(&status.container_statuses)
         .flatten();
     all.find(|status| status.name == name)
+}
+
+/// How a container that runs again, or is about to, ended the last time.
+pub(crate) fn last_end<'p>(pod: &'p Pod, name: &str) -> &'p ContainerStateTerminated {
+    let last = container(pod, name).and_then(|status| status.last_state.as_ref());
+    last.and_then(|state| state.terminated.as_ref()).unwrap()
 }
 
 pub(crate) fn restarts(pod: &Pod, name: &str) -> i32 {

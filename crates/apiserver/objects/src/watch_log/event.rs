@@ -94,7 +94,7 @@ impl WatchEvent {
 }
 
 /// A line of a watch's answer made of an event type and a serialized object.
-pub(super) fn event_line(word: &str, object: &[u8]) -> Bytes {
+pub fn event_line(word: &str, object: &[u8]) -> Bytes {
     let mut line = Vec::with_capacity(object.len() + word.len() + 24);
     line.extend_from_slice(b"{\"type\":\"");
     line.extend_from_slice(word.as_bytes());

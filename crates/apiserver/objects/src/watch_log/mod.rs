@@ -16,7 +16,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-pub use event::{WatchEvent, WatchEventType, bookmark};
+pub use event::{WatchEvent, WatchEventType, bookmark, event_line};
 
 use crate::error::ApiError;
 use crate::resource::{GroupResource, Resource};

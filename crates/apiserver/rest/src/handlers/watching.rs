@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::{Stream, stream};
 use kthena_apiserver_objects::{
     ApiError, FieldSelector, Object, WatchEvent, WatchQuery,
-    watch_log::{WatchBatch, bookmark},
+    watch_log::{WatchBatch, bookmark, event_line},
 };
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
@@ -185,14 +185,4 @@ fn error_line(error: &ApiError) -> Bytes {
 
 fn value_line(word: &str, object: &Value) -> Bytes {
     event_line(word, object.to_string().as_bytes())
-}
-
-fn event_line(word: &str, object: &[u8]) -> Bytes {
-    let mut line = Vec::with_capacity(object.len() + word.len() + 24);
-    line.extend_from_slice(b"{\"type\":\"");
-    line.extend_from_slice(word.as_bytes());
-    line.extend_from_slice(b"\",\"object\":");
-    line.extend_from_slice(object);
-    line.extend_from_slice(b"}\n");
-    line.into()
 }

@@ -5,8 +5,8 @@
 //! tell as much.
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use kthena_api::labels;
 use kthena_cluster::{ObjectKey, Target, WriteError, write};
-use kthena_controllers_leader_worker_set::SET_NAME_LABEL;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 
@@ -36,7 +36,7 @@ async fn find_revision(
     uid: &str,
 ) -> Result<Option<String>, WriteError> {
     let api: Api<ControllerRevision> = Api::namespaced(client.clone(), &key.namespace);
-    let selected = ListParams::default().labels(&format!("{SET_NAME_LABEL}={}", key.name));
+    let selected = ListParams::default().labels(&format!("{}={}", labels::LWS_NAME, key.name));
     let revisions = api.list(&selected).await?;
     let owned = revisions
         .iter()

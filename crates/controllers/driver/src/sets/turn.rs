@@ -7,18 +7,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::Resource;
 use kthena_api::model_serving::ModelServing;
-use kthena_cluster::events::{Recorder, Severity, Subject};
+use kthena_cluster::events::{Recorder, Severity};
 use kthena_cluster::write::{self, Propagation};
 use kthena_cluster::{ObjectKey, Target, WriteError};
 use kthena_controllers_leader_worker_set::{
-    LeaderWorkerSet, LeaderWorkerSetStatus, Plan, ServingWrite, SetView,
-    Severity as PlannedSeverity, plan, refused,
+    LeaderWorkerSet, LeaderWorkerSetStatus, Plan, ServingWrite, SetView, plan, refused,
 };
 use serde_json::{Value, json};
 
 use super::{Sets, rival};
 use crate::metrics::WriteLabel;
 use crate::pass::{Desk, Next};
+use crate::publish;
 
 /// How long to wait for the caches to show what the server says.
 const LAG: Duration = Duration::from_secs(1);
@@ -112,7 +112,7 @@ impl Clerk {
             Some(write) => self.write(key, view, write).await,
             None => Written::Done,
         };
-        let subject = subject(&view.set, key);
+        let subject = publish::subject(&*view.set, key);
         match written {
             Written::Done => {}
             Written::Unmoved => {
@@ -133,14 +133,7 @@ impl Clerk {
             }
             Written::Failed => return Next::Retry,
         }
-        for event in &plan.events {
-            let severity = match event.severity {
-                PlannedSeverity::Normal => Severity::Normal,
-                PlannedSeverity::Warning => Severity::Warning,
-            };
-            self.recorder
-                .publish(&subject, severity, event.reason, &event.message);
-        }
+        publish::tell(&self.recorder, &subject, &plan.events, false);
         self.write_status(key, view, plan.status).await
     }
 
@@ -255,14 +248,5 @@ fn judge(key: &ObjectKey, error: WriteError, reason: &'static str) -> Written {
             tracing::warn!(%key, %error, "write failed");
             Written::Failed
         }
-    }
-}
-
-fn subject(set: &LeaderWorkerSet, key: &ObjectKey) -> Subject {
-    Subject {
-        api_version: LeaderWorkerSet::API_VERSION.to_owned(),
-        kind: LeaderWorkerSet::KIND.to_owned(),
-        key: key.clone(),
-        uid: set.metadata.uid.clone().unwrap_or_default(),
     }
 }

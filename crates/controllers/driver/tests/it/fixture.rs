@@ -69,11 +69,22 @@ pub(crate) fn serving(name: &str, replicas: i32, roles: &[Value]) -> Value {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
-        let plane = ControlPlane::shared(&[Part::ControllerManager, Part::Scheduler, Part::Kwok])
+        let parts = [Part::ControllerManager, Part::Scheduler, Part::Kwok];
+        let plane = ControlPlane::shared(&parts).await.expect("a control plane");
+        plane.add_kwok_nodes(4).await.expect("nodes");
+        Self::on(plane).await
+    }
+
+    /// Where no kubelet is played. KWOK takes all finalizers away from pods that are deleted.
+    pub(crate) async fn without_kubelet() -> Self {
+        let plane = ControlPlane::shared(&[Part::ControllerManager])
             .await
             .expect("a control plane");
+        Self::on(plane).await
+    }
+
+    async fn on(plane: &ControlPlane) -> Self {
         let client = plane.client().await.expect("a client");
-        plane.add_kwok_nodes(4).await.expect("nodes");
         let definitions: Vec<CustomResourceDefinition> = kthena_api::crd::all()
             .into_iter()
             .map(|definition| serde_json::from_value(definition).expect("a definition"))

@@ -6,6 +6,7 @@ mod fixture;
 mod gang;
 mod killed;
 mod lifecycle;
+mod obstacles;
 mod permissions;
 mod recovery;
 mod rollout;

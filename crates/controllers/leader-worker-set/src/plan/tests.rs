@@ -1,8 +1,9 @@
+use kthena_api::event::Severity;
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{Severity, plan, refused};
+use super::{plan, refused};
 use crate::plan::ServingWrite;
 use crate::testing::{Sim, UID, merge, set, template};
 

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use kthena_api::event::Event;
+use kthena_api::labels;
 use serde_json::Value;
 
-use super::{Action, Event, Plan, Severity};
+use super::{Action, Plan};
 use crate::memory::Memory;
 use crate::state::{Groups, Lifecycle};
 use crate::view::ServingView;
@@ -140,11 +142,7 @@ impl Draft {
     }
 
     pub(crate) fn warn(&mut self, reason: &'static str, message: String) {
-        self.events.push(Event {
-            severity: Severity::Warning,
-            reason,
-            message,
-        });
+        self.events.push(Event::warning(reason, message));
     }
 
     pub(crate) fn tell_role(&mut self, group: &str, role: &str, id: &str, lifecycle: Lifecycle) {
@@ -260,11 +258,7 @@ impl Draft {
                     "Role {role}/{id} in ServingGroup {group} is now {}",
                     word(*lifecycle)
                 );
-                Event {
-                    severity: Severity::Normal,
-                    reason: reason(*lifecycle),
-                    message,
-                }
+                Event::normal(reason(*lifecycle), message)
             }));
             return;
         }
@@ -293,11 +287,7 @@ impl Draft {
                 groups.len(),
                 list.join(", ")
             );
-            self.events.push(Event {
-                severity: Severity::Normal,
-                reason,
-                message,
-            });
+            self.events.push(Event::normal(reason, message));
         }
     }
 }
@@ -305,9 +295,9 @@ impl Draft {
 /// Reason of the event that says so.
 pub(super) fn reason(lifecycle: Lifecycle) -> &'static str {
     match lifecycle {
-        Lifecycle::Creating | Lifecycle::Scaling => "RoleCreating",
-        Lifecycle::Running => "RoleRunning",
-        Lifecycle::Deleting => "RoleDeleting",
+        Lifecycle::Creating | Lifecycle::Scaling => labels::EVENT_ROLE_CREATING,
+        Lifecycle::Running => labels::EVENT_ROLE_RUNNING,
+        Lifecycle::Deleting => labels::EVENT_ROLE_DELETING,
     }
 }
 

@@ -1,8 +1,9 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kthena_api::event::Severity;
 use rstest::rstest;
 
-use crate::plan::{Action, Severity};
+use crate::plan::Action;
 use crate::state::describe;
 use crate::testing::{Sim, role, serving};
 use crate::view::{PodPhase, PodView};

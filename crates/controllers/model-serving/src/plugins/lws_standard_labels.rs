@@ -2,6 +2,10 @@
 //!
 //! Only for a `ModelServing` that a `LeaderWorkerSet` owns; for any other it does nothing.
 
+use kthena_api::labels::{
+    ENV_ENTRY_ADDRESS, ENV_GROUP_SIZE, ENV_WORKER_INDEX, LWS_GROUP_INDEX, LWS_GROUP_KEY, LWS_NAME,
+    LWS_WORKER_INDEX,
+};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 
@@ -10,14 +14,12 @@ use crate::names;
 use crate::pods::PodIdentity;
 use crate::view::ServingView;
 
-pub(super) const NAME: &str = "lws-standard-labels";
 const OWNER_KIND: &str = "LeaderWorkerSet";
-const PREFIX: &str = "leaderworkerset.sigs.k8s.io";
 /// Their name for a variable, and ours.
 const ALIASES: [(&str, &str); 3] = [
-    ("LWS_LEADER_ADDRESS", kthena_api::labels::ENV_ENTRY_ADDRESS),
-    ("LWS_GROUP_SIZE", kthena_api::labels::ENV_GROUP_SIZE),
-    ("LWS_WORKER_INDEX", kthena_api::labels::ENV_WORKER_INDEX),
+    ("LWS_LEADER_ADDRESS", ENV_ENTRY_ADDRESS),
+    ("LWS_GROUP_SIZE", ENV_GROUP_SIZE),
+    ("LWS_WORKER_INDEX", ENV_WORKER_INDEX),
 ];
 
 #[derive(Debug)]
@@ -45,10 +47,10 @@ impl PodPlugin for StandardLabels {
             .ok_or_else(|| format!("{} is no group name", identity.group))?;
         let key = Sha1::digest(format!("{owner}-{group}"));
         let labels = &mut pod["metadata"]["labels"];
-        labels[format!("{PREFIX}/name")] = json!(owner);
-        labels[format!("{PREFIX}/group-index")] = json!(group.to_string());
-        labels[format!("{PREFIX}/worker-index")] = json!(identity.index.to_string());
-        labels[format!("{PREFIX}/group-key")] = json!(format!("{key:x}"));
+        labels[LWS_NAME] = json!(owner);
+        labels[LWS_GROUP_INDEX] = json!(group.to_string());
+        labels[LWS_WORKER_INDEX] = json!(identity.index.to_string());
+        labels[LWS_GROUP_KEY] = json!(format!("{key:x}"));
         for container in containers(pod) {
             add_aliases(container);
         }

@@ -1,8 +1,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kthena_api::event::Severity;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::plan::Severity;
 use crate::testing::{Sim, role, serving};
 
 fn sim(plugins: Value) -> Sim {
