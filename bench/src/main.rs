@@ -128,11 +128,20 @@ fn main() -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         // What a command started ends as the command's future is dropped, whatever ends it.
         tokio::select! {
-            outcome = run(cli) => outcome.map(|()| ExitCode::SUCCESS),
+            outcome = run(cli) => match outcome {
+                // Whoever read the figures has seen enough.
+                Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+                outcome => outcome.map(|()| ExitCode::SUCCESS),
+            },
             _ = tokio::signal::ctrl_c() => Ok(INTERRUPTED.into()),
             _ = terminate.recv() => Ok(INTERRUPTED.into()),
         }
     })
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
@@ -171,7 +180,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Scheduling { tokenizer }) => {
             scheduling::run()?;
             index::run()?;
-            tokens::run(tokenizer)
+            tokens::run(tokenizer.as_deref())
         }
         Some(Command::Scrapes { pods, seconds }) => scrapes::run(pods, seconds).await,
         Some(Command::Soak { seconds }) => soak::run(seconds).await,

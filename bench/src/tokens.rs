@@ -4,7 +4,7 @@
 //! that is named: a larger vocabulary finds longer tokens, in about the same time per byte.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,8 +27,12 @@ const PROMPTS: usize = 40;
 /// Words of prompts, in a random order.
 const WORDS: &str = "the weather in Paris is sunny today, and it will be 21 degrees in the afternoon. What is the \
                      capital of France? Thank you! def main(): return None; numbers like 1000 or 2024 do not matter.";
-/// Where the model of this repository lies, seen from its root.
-const OURS: &str = "crates/router/tokenizer/tests/vectors/byte-level";
+/// The small model of this repository.
+const OURS: (&[u8], &[u8], &str) = (
+    include_bytes!("../../crates/router/tokenizer/tests/vectors/byte-level/tokenizer.json"),
+    include_bytes!("../../crates/router/tokenizer/tests/vectors/byte-level/tokenizer_config.json"),
+    include_str!("../../crates/router/tokenizer/tests/vectors/byte-level/chat_template.jinja"),
+);
 
 /// Remembers everything.
 #[derive(Default)]
@@ -47,8 +51,8 @@ impl SegmentMemory for Memory {
 }
 
 /// Prints a line for a prompt that is new, and for one whose first message was seen before.
-pub(crate) fn run(folder: Option<PathBuf>) -> Result<()> {
-    let tokenizer = load(&folder.unwrap_or_else(|| OURS.into()))?;
+pub(crate) fn run(folder: Option<&Path>) -> Result<()> {
+    let tokenizer = load(folder)?;
     let mut rng = Rng::with_seed(1);
     let system = text(&mut rng);
     let bodies: Vec<Vec<u8>> = (0..PROMPTS)
@@ -94,13 +98,23 @@ fn measure(
     Ok((each, tokens / bodies.len()))
 }
 
-fn load(folder: &Path) -> Result<Tokenizer> {
-    let file = folder.join(TOKENIZER);
-    let files = TokenizerFiles {
-        tokenizer: std::fs::read(&file).with_context(|| format!("{}", file.display()))?,
-        config: std::fs::read(folder.join(TOKENIZER_CONFIG)).ok(),
-        template: std::fs::read_to_string(folder.join(CHAT_TEMPLATE)).ok(),
-        ..TokenizerFiles::default()
+fn load(folder: Option<&Path>) -> Result<Tokenizer> {
+    let files = match folder {
+        Some(folder) => {
+            let file = folder.join(TOKENIZER);
+            TokenizerFiles {
+                tokenizer: std::fs::read(&file).with_context(|| format!("{}", file.display()))?,
+                config: std::fs::read(folder.join(TOKENIZER_CONFIG)).ok(),
+                template: std::fs::read_to_string(folder.join(CHAT_TEMPLATE)).ok(),
+                ..TokenizerFiles::default()
+            }
+        }
+        None => TokenizerFiles {
+            tokenizer: OURS.0.to_vec(),
+            config: Some(OURS.1.to_vec()),
+            template: Some(OURS.2.to_owned()),
+            ..TokenizerFiles::default()
+        },
     };
     Ok(Tokenizer::load(&files)?)
 }

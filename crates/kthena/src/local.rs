@@ -12,10 +12,12 @@ use kthena_local::show::Look;
 use kthena_local::up::{UpConfig, up};
 use kthena_node::NodeConfig;
 use kthena_node::launch::command::EngineMode;
+use kthena_router_proxy::LocalTokenizer;
 use kthena_telemetry::Logs;
 use tokio_util::sync::CancellationToken;
 
 use crate::detach;
+use crate::router::{config_file, local_tokenizer};
 
 /// Run models on this machine, with no cluster.
 #[derive(Debug, Subcommand)]
@@ -92,6 +94,13 @@ pub(crate) struct UpArgs {
     /// Port of the router on 127.0.0.1; 0 = any that is free
     #[arg(long, default_value_t = 8080)]
     port: u16,
+    /// The router's configuration file, as `kthena router` takes it; without it, what the `ConfigMap`
+    /// kthena-router-config says
+    #[arg(long, value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// Tokenize the prompts of MODEL in the router with the tokenizer in FOLDER; may be repeated
+    #[arg(long = "tokenizer", value_name = "MODEL=FOLDER", value_parser = local_tokenizer)]
+    tokenizers: Vec<LocalTokenizer>,
     /// How engines are run
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
     engine: Engine,
@@ -254,6 +263,11 @@ impl UpArgs {
             layout,
             manifests: self.filename,
             port: self.port,
+            scheduling: self
+                .config_file
+                .map(|path| config_file::load(Some(&std::path::absolute(path)?)))
+                .transpose()?,
+            tokenizers: self.tokenizers,
             node,
             look: if live { Look::Live } else { Look::Lines },
             question: self.ask,

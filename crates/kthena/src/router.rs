@@ -7,7 +7,7 @@
 //!
 //! `flags` for what can be typed, `settings` for what it means, `config_file` for the file.
 
-mod config_file;
+pub(crate) mod config_file;
 mod flags;
 mod settings;
 #[cfg(test)]
@@ -21,7 +21,7 @@ use kthena_telemetry::Logs;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use flags::Args;
+pub(crate) use flags::{Args, local_tokenizer};
 use settings::{Settings, resolve};
 
 /// Runs the router until a signal, and through its drain.

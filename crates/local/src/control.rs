@@ -19,7 +19,7 @@ use crate::apply::{self, ApplyError};
 use crate::layout::{Layout, LayoutError, Running};
 use crate::manifest::{self, ManifestFault};
 use crate::view::View;
-use crate::{frame, loads};
+use crate::{frame, loads, router_config};
 
 /// Longest that a program may take to stop by itself.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
@@ -146,6 +146,10 @@ pub async fn apply(
     out: &mut impl Write,
 ) -> Result<(), ControlError> {
     let manifests = manifest::load(paths).map_err(ControlError::Manifests)?;
+    let faults = router_config::faults(&manifests);
+    if !faults.is_empty() {
+        return Err(ControlError::Manifests(faults));
+    }
     let client = client(layout).await?;
     for applied in apply::apply(&client, &manifests).await? {
         writeln!(out, "{} applied", applied.object).map_err(io_error("output"))?;

@@ -109,6 +109,11 @@ impl Layout {
         self.root.join("node")
     }
 
+    /// The router's configuration, as its ConfigMap says.
+    pub fn router_configuration(&self) -> PathBuf {
+        self.root.join("routerConfiguration.yaml")
+    }
+
     /// Log of a program that runs in the background.
     pub fn log(&self) -> PathBuf {
         self.root.join("kthena.log")

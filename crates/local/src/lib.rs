@@ -8,7 +8,8 @@
 //!
 //! # Where to go next
 //!
-//! [`up`] puts the parts together, [`control`] speaks to a program that runs, [`manifest`] and [`apply`] bring YAML in,
+//! [`up`] puts the parts together, [`router_config`] is what the router gets,
+//! [`control`] speaks to a program that runs, [`manifest`] and [`apply`] bring YAML in,
 //! [`view`], [`frame`] and [`progress`] are what a person sees.
 
 pub mod apply;
@@ -21,6 +22,7 @@ mod logs;
 pub mod manifest;
 mod positions;
 pub mod progress;
+pub mod router_config;
 pub mod show;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,9 @@ use kthena_apiserver_rest::{ApiServer, ApiServerConfig, ServerError};
 use kthena_controllers_driver::DriverConfig;
 use kthena_node::{Node, NodeConfig, NodeError, OnShutdown};
 use kthena_process::{TaskError, Tasks};
-use kthena_router_proxy::{ProxyError, Router, RouterConfig, ScrapeConfig};
+use kthena_router_proxy::{
+    LocalTokenizer, ProxyError, Router, RouterConfig, SchedulingConfig, ScrapeConfig,
+};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,7 @@ use crate::ask::{Answer, AskError, Question, ask};
 use crate::layout::{Layout, LayoutError, Lock, Running};
 use crate::logs::NodeLogs;
 use crate::manifest::{Manifest, ManifestFault, load};
+use crate::router_config::{self, RouterConfigError};
 use crate::show::{Look, Watched};
 
 /// Longest that a pod may take to end when the program is stopped.
@@ -43,6 +46,10 @@ pub struct UpConfig {
     pub manifests: Vec<PathBuf>,
     /// Port of the router on 127.0.0.1; 0 = any that is free.
     pub port: u16,
+    /// How requests are placed; `None` = as the router's ConfigMap says, if there is one.
+    pub scheduling: Option<SchedulingConfig>,
+    /// Models whose prompts the router tokenizes itself.
+    pub tokenizers: Vec<LocalTokenizer>,
     /// The node that runs the pods; its state folder is taken from the layout.
     pub node: NodeConfig,
     /// How progress is shown.
@@ -79,6 +86,9 @@ pub enum UpError {
     /// The router cannot run.
     #[error("the router: {0}")]
     Router(#[source] ProxyError),
+    /// The router has no configuration.
+    #[error("the router: {0}")]
+    RouterConfig(#[from] RouterConfigError),
     /// The node cannot run pods.
     #[error("the node: {0}")]
     Node(#[from] NodeError),
@@ -116,18 +126,22 @@ pub async fn up(
     out: &mut (impl Write + Send),
 ) -> Result<(), UpError> {
     let manifests = load(&config.manifests).map_err(UpError::Manifests)?;
+    let faults = router_config::faults(&manifests);
+    if !faults.is_empty() {
+        return Err(UpError::Manifests(faults));
+    }
     let lock = config.layout.lock()?;
-    let router = bind_router(config.port).await?;
     let server = open_server(&config.layout).await?;
-    let outcome = run(
-        &config,
-        &manifests,
-        &server,
-        Reserved { lock, router },
-        &shutdown,
-        out,
-    )
-    .await;
+    let client = server.client();
+    let binding = bind_router(&config, &manifests, &client);
+    let outcome = match Box::pin(binding).await {
+        Ok(router) => {
+            let reserved = Reserved { lock, router };
+            let running = run(&config, &manifests, &server, reserved, &shutdown, out);
+            Box::pin(running).await
+        }
+        Err(error) => Err(error),
+    };
     server.shutdown().await;
     outcome
 }
@@ -249,12 +263,23 @@ async fn ask_when_routed(
     }
 }
 
-async fn bind_router(port: u16) -> Result<Router, UpError> {
+async fn bind_router(
+    config: &UpConfig,
+    manifests: &[Manifest],
+    client: &Client,
+) -> Result<Router, UpError> {
+    let port = config.port;
+    let scheduling = match &config.scheduling {
+        Some(scheduling) => scheduling.clone(),
+        None => router_config::scheduling(&config.layout, manifests, client).await?,
+    };
     let config = RouterConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         debug_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         metrics_listen: None,
         scrape: Some(ScrapeConfig::default()),
+        kv: Some(router_config::kv(&config.tokenizers)),
+        scheduling,
         expose_metrics: true,
         explain: true,
         access_log: None,
@@ -320,6 +345,13 @@ async fn start_parts(
         "controllers",
         kthena_controllers_driver::run(client.clone(), DriverConfig::default(), stop.clone()),
     );
+    if config.scheduling.is_none() {
+        let following = router_config::follow(config.layout.clone(), client.clone(), stop.clone());
+        parts.spawn("router configuration", async move {
+            following.await;
+            Ok::<_, Infallible>(())
+        });
+    }
     parts.spawn("router", router.run(client, stop));
     Ok(())
 }

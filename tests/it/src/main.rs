@@ -5,6 +5,7 @@
     reason = "a test that cannot go on says where and why"
 )]
 
+mod cache_aware;
 mod chaos;
 mod clients;
 mod cluster;

@@ -192,7 +192,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A model and the folder of its tokenizer.
-pub(super) fn local_tokenizer(text: &str) -> Result<LocalTokenizer, String> {
+pub(crate) fn local_tokenizer(text: &str) -> Result<LocalTokenizer, String> {
     let (model, folder) = text.split_once('=').unwrap_or_default();
     if model.is_empty() || folder.is_empty() {
         return Err("expected a model and a folder, for example qwen=/models/Qwen3-8B".to_owned());

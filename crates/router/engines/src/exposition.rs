@@ -150,10 +150,7 @@ fn word_if(wanted: bool, text: &[u8]) -> Option<(&[u8], &[u8])> {
 /// The first word and what follows it.
 fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = text.trim_ascii_start();
-    let end = text
-        .iter()
-        .position(u8::is_ascii_whitespace)
-        .unwrap_or(text.len());
+    let end = memchr::memchr2(b' ', b'\t', text).unwrap_or(text.len());
     (end > 0).then(|| text.split_at(end))
 }
 

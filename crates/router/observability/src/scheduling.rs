@@ -27,6 +27,7 @@ const KV_RATIO: &str = "kvcache_aware_match_ratio";
 const KV_READ: &str = "kvcache_aware_redis_duration_seconds";
 const KV_TOKENIZE: &str = "kvcache_aware_tokenize_duration_seconds";
 const KV_ERRORS: &str = "kvcache_aware_errors_total";
+const UNSUPPORTED: &str = "tokenizer_unsupported_engine_total";
 const PREFIX_ENTRIES: &str = "prefix_cache_entries";
 const PREFIX_BYTES: &str = "prefix_cache_bytes";
 const PREFIX_EVICTIONS: &str = "prefix_cache_evictions_total";
@@ -51,6 +52,8 @@ pub struct SchedulingCell {
     kv_read: Mutex<Buckets>,
     /// By [`KvStage`].
     kv_errors: [AtomicU64; 2],
+    /// Prompts that no engine could tokenize, by what their server calls the engines. There are few.
+    unsupported: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// A part of finding out what engines hold of a prompt.
@@ -118,6 +121,7 @@ impl Default for SchedulingCell {
             kv_tokenized: Mutex::new(Buckets::new(LEARN_BOUNDS)),
             kv_read: Mutex::new(Buckets::new(LEARN_BOUNDS)),
             kv_errors: Default::default(),
+            unsupported: Mutex::default(),
         }
     }
 }
@@ -153,6 +157,11 @@ impl SchedulingCell {
     /// A part of finding out what engines hold failed; the request went on without it.
     pub fn kv_failed(&self, stage: KvStage) {
         self.kv_errors[stage as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// No engine could tokenize a prompt, since those that their server calls `engine` have nothing to do it with.
+    pub fn tokenizer_unsupported(&self, engine: &'static str) {
+        *lock(&self.unsupported).entry(engine).or_default() += 1;
     }
 }
 
@@ -223,6 +232,7 @@ impl SchedulingMetrics {
             |cell| &cell.kv_read,
         );
         write_errors(out, &cells);
+        write_unsupported(out, &cells);
     }
 
     /// Drops the series of models that no route names any more and no request uses.
@@ -248,6 +258,21 @@ fn write_errors(out: &mut String, cells: &BTreeMap<Arc<str>, Arc<SchedulingCell>
                 let labels = format!("model=\"{}\",stage=\"{name}\"", escaped(model));
                 sample(out, KV_ERRORS, &labels, &count);
             }
+        }
+    }
+}
+
+fn write_unsupported(out: &mut String, cells: &BTreeMap<Arc<str>, Arc<SchedulingCell>>) {
+    head(
+        out,
+        UNSUPPORTED,
+        "counter",
+        "Prompts that were not tokenized since none of the engines does that.",
+    );
+    for (model, cell) in cells {
+        for (engine, count) in &*lock(&cell.unsupported) {
+            let labels = format!("model=\"{}\",engine=\"{engine}\"", escaped(model));
+            sample(out, UNSUPPORTED, &labels, count);
         }
     }
 }

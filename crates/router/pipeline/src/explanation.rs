@@ -45,6 +45,8 @@ struct Ranked {
     address: SocketAddr,
     /// Requests it had in flight at that moment.
     in_flight: u32,
+    /// Tokens of the prompt that the engine holds; `None` = nobody knows.
+    cached: Option<u32>,
     total: i64,
     /// Plugin, mark, weight.
     marks: Vec<(&'static str, i64, i64)>,
@@ -99,23 +101,26 @@ impl Explanation {
         self.bound = named.collect();
     }
 
-    /// `picks` were chosen among so many of a list; positions are in the list.
+    /// `picks` were chosen among so many of a list; positions are in the list. `cached` has for each of them how many
+    /// tokens of the prompt it holds, unless nobody knows.
     pub(crate) fn note_placement(
         &mut self,
         role: Role,
         (all, considered): (&[Candidate], usize),
         trace: &Trace,
         picks: &[Pick<'_>],
+        cached: &[u32],
     ) {
         for (position, filter) in &trace.dropped {
             if let Some(candidate) = all.get(*position as usize) {
                 self.leave_out(&candidate.endpoint.pod().name, format!("filter {filter}"));
             }
         }
-        let mut ranked = picks.iter().map(|pick| Ranked {
+        let mut ranked = picks.iter().enumerate().map(|(at, pick)| Ranked {
             pod: Arc::clone(&pick.candidate.endpoint.pod().name),
             address: pick.candidate.address,
             in_flight: pick.candidate.endpoint.on_flight(),
+            cached: cached.get(at).copied(),
             total: pick.total.0,
             marks: trace.marks_of(pick.position).collect(),
             partner: None,
@@ -137,6 +142,7 @@ impl Explanation {
                 pod: Arc::clone(pod),
                 address: *address,
                 in_flight: *in_flight,
+                cached: None,
                 total: 0,
                 marks: Vec::new(),
                 partner: None,
@@ -301,6 +307,9 @@ impl Ranked {
             }
         }
         write!(out, ", in flight {}", self.in_flight)?;
+        if let Some(cached) = self.cached {
+            write!(out, ", {cached} tokens cached")?;
+        }
         if let Some(partner) = &self.partner {
             out.push_str(" + prefill ");
             partner.write(out)?;
@@ -316,6 +325,7 @@ impl Ranked {
             "pod": *self.pod,
             "address": self.address.to_string(),
             "inFlight": self.in_flight,
+            "cachedTokens": self.cached,
             "score": self.total,
             "scores": marks.collect::<Vec<_>>(),
             "prefill": self.partner.as_ref().map(|partner| partner.json()),

@@ -8,7 +8,8 @@ use kthena_router_filters::sticky::{Binding, Preference};
 use kthena_router_health::{Admission, EndpointHealth};
 use kthena_router_scheduler::placement::KEPT;
 use kthena_router_scheduler::{
-    Candidate, Candidates, Endpoint, Pick, PlaceError, Placement, Role, Trace,
+    Candidate, Candidates, Endpoint, KvQuery, Pick, PlaceError, Placement, RequestFacts, Role,
+    Trace,
 };
 use kthena_router_view::{Members, Roles, ServerView};
 use smallvec::SmallVec;
@@ -213,7 +214,8 @@ impl Placing<'_> {
             stopwatch::count(plugins, facts.notes);
             let trace = watch.1;
             let picks = placed.as_deref().unwrap_or_default();
-            explanation.note_placement(role, (all, considered), &trace, picks);
+            let cached = cached_tokens(facts, all, picks);
+            explanation.note_placement(role, (all, considered), &trace, picks, &cached);
             placed
         })
     }
@@ -230,6 +232,38 @@ impl Placing<'_> {
                 explanation.note_untrusted(&candidate.endpoint.pod().name, standing);
             }
         }
+    }
+}
+
+/// How many tokens of the prompt each of `picks` holds, for the person who asked; empty = nobody knows.
+fn cached_tokens(
+    facts: &RequestFacts<'_>,
+    all: &[Candidate],
+    picks: &[Pick<'_>],
+) -> SmallVec<[u32; KEPT]> {
+    let (Some(tokens), Some(index)) = (facts.tokens, facts.kv) else {
+        return SmallVec::new();
+    };
+    let query = KvQuery {
+        model: facts.served_model,
+        adapter: facts.adapter,
+        tokens,
+        // Of no matter to an index that knows what its blocks are.
+        block_tokens: 1,
+        max_blocks: u32::MAX,
+    };
+    let positions: SmallVec<[usize; KEPT]> =
+        picks.iter().map(|pick| pick.position as usize).collect();
+    let mut lengths: SmallVec<[u32; KEPT]> = SmallVec::from_elem(0, positions.len());
+    let chosen = Candidates::only(all, &positions);
+    match index.lookup(&query, &chosen, &mut lengths) {
+        Some(blocks) => {
+            let tokens = lengths
+                .iter()
+                .map(|length| length.saturating_mul(blocks.tokens));
+            tokens.collect()
+        }
+        None => SmallVec::new(),
     }
 }
 

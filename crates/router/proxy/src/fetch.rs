@@ -3,7 +3,11 @@
 //! What the request path needs (streaming, cancelling with the client, any header) is not here; what it does not
 //! need is: an answer is wanted whole, up to a cap, within a time limit.
 
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::ops::Deref;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +21,14 @@ use crate::upstream::{EngineStream, dial};
 
 /// First size of the receive buffer, in bytes.
 const BUFFER: usize = 4 << 10;
+/// Receive buffers a thread keeps for the next answer, and the largest that it keeps.
+const SPARE: usize = 4;
+const LARGEST: usize = 256 << 10;
+
+thread_local! {
+    /// Buffers that nobody uses at the moment.
+    static BUFFERS: RefCell<Vec<Vec<u8>>> = RefCell::default();
+}
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +66,43 @@ pub(crate) struct Fetcher {
     received: Vec<u8>,
 }
 
+/// The body of an answer. Its buffer serves other answers when it drops.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        give_back(std::mem::take(&mut self.buffer));
+    }
+}
+
+/// A buffer that is empty, for an answer that begins to arrive.
+fn take_buffer() -> Vec<u8> {
+    BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+fn give_back(mut buffer: Vec<u8>) {
+    if (1..=LARGEST).contains(&buffer.capacity()) {
+        buffer.clear();
+        BUFFERS.with_borrow_mut(|spare| {
+            if spare.len() < SPARE {
+                spare.push(buffer);
+            }
+        });
+    }
+}
+
 enum Failed {
     /// Before any byte of an answer.
     Unanswered,
@@ -86,7 +135,7 @@ impl Fetcher {
         &mut self,
         path: &str,
         limits: FetchLimits,
-    ) -> Result<Vec<u8>, FetchFault> {
+    ) -> Result<Body, FetchFault> {
         let head = format!(
             "GET {path} HTTP/1.1\r\nhost: {}\r\naccept-encoding: identity\r\n\r\n",
             self.address
@@ -98,13 +147,13 @@ impl Fetcher {
         Err(FetchFault::Status(status))
     }
 
-    /// The body of a 2xx answer to `POST path` with a JSON body.
+    /// Status and body of the answer to `POST path` with a JSON body.
     pub(crate) async fn post(
         &mut self,
         path: &str,
         json: &[u8],
         limits: FetchLimits,
-    ) -> Result<Vec<u8>, FetchFault> {
+    ) -> Result<(u16, Body), FetchFault> {
         let mut message = format!(
             "POST {path} HTTP/1.1\r\nhost: {}\r\naccept-encoding: identity\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -113,18 +162,14 @@ impl Fetcher {
         )
         .into_bytes();
         message.extend_from_slice(json);
-        let (status, body) = self.request(&message, limits).await?;
-        if (200..300).contains(&status) {
-            return Ok(body);
-        }
-        Err(FetchFault::Status(status))
+        self.request(&message, limits).await
     }
 
     async fn request(
         &mut self,
         message: &[u8],
         limits: FetchLimits,
-    ) -> Result<(u16, Vec<u8>), FetchFault> {
+    ) -> Result<(u16, Body), FetchFault> {
         let deadline = Instant::now() + limits.time;
         let kept = self.kept.take();
         let answered = tokio::time::timeout_at(deadline, self.exchange(kept, message, limits));
@@ -139,7 +184,7 @@ impl Fetcher {
         kept: Option<EngineStream>,
         message: &[u8],
         limits: FetchLimits,
-    ) -> Result<(Option<EngineStream>, u16, Vec<u8>), FetchFault> {
+    ) -> Result<(Option<EngineStream>, u16, Body), FetchFault> {
         let cap = limits.body;
         if let Some(stream) = kept {
             match self.answer(stream, message, cap).await {
@@ -164,21 +209,22 @@ impl Fetcher {
         mut stream: EngineStream,
         message: &[u8],
         cap: usize,
-    ) -> Result<(Option<EngineStream>, u16, Vec<u8>), Failed> {
+    ) -> Result<(Option<EngineStream>, u16, Body), Failed> {
         // An engine may answer and close before it has read everything; its answer still counts.
         if stream.write_all(message).await.is_ok() {
             let _ = stream.flush().await;
         }
-        self.received.clear();
+        // What is left of an answer that was given up.
+        give_back(std::mem::take(&mut self.received));
         let head = self.head(&mut stream).await?;
         let body = match head.body {
-            BodyLength::Empty => Vec::new(),
+            BodyLength::Empty => Body::default(),
             BodyLength::Sized(length) => self.sized(&mut stream, head.size, length, cap).await?,
             BodyLength::Chunked => self.chunked(&mut stream, head.size, cap).await?,
             BodyLength::UntilClose => self.rest(&mut stream, head.size, cap).await?,
         };
-        // A waiting connection owns no buffer worth mentioning.
-        self.received = Vec::new();
+        // A connection without an answer owns no buffer.
+        give_back(std::mem::take(&mut self.received));
         Ok((head.keep_alive.then_some(stream), head.status, body))
     }
 
@@ -199,13 +245,32 @@ impl Fetcher {
         }
     }
 
-    /// Takes in more; `false` = the other side has closed.
+    /// Takes in more; `false` = the other side has closed. While nothing has arrived no buffer is held.
     async fn read(&mut self, stream: &mut EngineStream) -> Result<bool, FetchFault> {
-        if self.received.capacity() - self.received.len() < BUFFER {
-            self.received.reserve(self.received.len().max(BUFFER));
+        let received = &mut self.received;
+        let read = poll_fn(|cx| {
+            if received.capacity() == 0 {
+                *received = take_buffer();
+            }
+            if received.capacity() - received.len() < BUFFER {
+                received.reserve(received.len().max(BUFFER));
+            }
+            let polled = pin!(stream.read_buf(received)).poll(cx);
+            if polled.is_pending() && received.is_empty() {
+                give_back(std::mem::take(received));
+            }
+            polled
+        });
+        let size = read.await.map_err(|_| FetchFault::Closed)?;
+        Ok(size > 0)
+    }
+
+    /// What was received, from `start` on.
+    fn body(&mut self, start: usize) -> Body {
+        Body {
+            buffer: std::mem::take(&mut self.received),
+            start,
         }
-        let read = stream.read_buf(&mut self.received).await;
-        read.map(|size| size > 0).map_err(|_| FetchFault::Closed)
     }
 
     async fn sized(
@@ -214,7 +279,7 @@ impl Fetcher {
         start: usize,
         length: u64,
         cap: usize,
-    ) -> Result<Vec<u8>, FetchFault> {
+    ) -> Result<Body, FetchFault> {
         let length = usize::try_from(length)
             .ok()
             .filter(|length| *length <= cap)
@@ -231,7 +296,7 @@ impl Fetcher {
             // Bytes nobody asked for: what follows on this connection could not be told apart.
             return Err(FetchFault::Malformed);
         }
-        Ok(self.received.split_off(start))
+        Ok(self.body(start))
     }
 
     async fn chunked(
@@ -239,14 +304,17 @@ impl Fetcher {
         stream: &mut EngineStream,
         start: usize,
         cap: usize,
-    ) -> Result<Vec<u8>, FetchFault> {
+    ) -> Result<Body, FetchFault> {
         let mut walker = ChunkWalker::new();
-        let mut body = Vec::new();
+        let mut body = Body {
+            buffer: take_buffer(),
+            start: 0,
+        };
         let mut at = start;
         loop {
             let taken = walker
                 .walk(&self.received[at..], |payload| {
-                    body.extend_from_slice(payload);
+                    body.buffer.extend_from_slice(payload);
                 })
                 .map_err(|_| FetchFault::Malformed)?;
             if body.len() > cap {
@@ -272,13 +340,13 @@ impl Fetcher {
         stream: &mut EngineStream,
         start: usize,
         cap: usize,
-    ) -> Result<Vec<u8>, FetchFault> {
+    ) -> Result<Body, FetchFault> {
         while self.read(stream).await? {
             if self.received.len() - start > cap {
                 return Err(FetchFault::TooLong);
             }
         }
-        Ok(self.received.split_off(start))
+        Ok(self.body(start))
     }
 }
 

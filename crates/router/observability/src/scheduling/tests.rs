@@ -165,3 +165,19 @@ fn series_of_models_that_are_gone_are_dropped_once_nobody_uses_them() {
     metrics.retain_models(|model| model == "known");
     assert_eq!(models(&metrics), ["known", UNKNOWN_MODEL]);
 }
+
+#[test]
+fn engines_that_cannot_tokenize_are_counted_by_their_servers_name_for_them() {
+    let text = written(|cell| {
+        cell.tokenizer_unsupported("vLLM");
+        cell.tokenizer_unsupported("SGLang");
+        cell.tokenizer_unsupported("vLLM");
+    });
+    assert_eq!(
+        lines(&text, UNSUPPORTED),
+        [
+            "kthena_router_tokenizer_unsupported_engine_total{model=\"m\\\"1\",engine=\"SGLang\"} 1",
+            "kthena_router_tokenizer_unsupported_engine_total{model=\"m\\\"1\",engine=\"vLLM\"} 2",
+        ]
+    );
+}

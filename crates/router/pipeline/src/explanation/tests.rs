@@ -66,7 +66,13 @@ fn by_load(in_flight: &[(&str, u32)], kept: usize) -> Explanation {
         })
         .collect();
     let mut explanation = explanation(DEFAULT);
-    explanation.note_placement(Role::Whole, (&candidates, candidates.len()), &trace, &picks);
+    explanation.note_placement(
+        Role::Whole,
+        (&candidates, candidates.len()),
+        &trace,
+        &picks,
+        &[],
+    );
     explanation
 }
 
@@ -108,7 +114,13 @@ fn weights_filters_and_health_are_told() {
     let mut explanation = explanation(DEFAULT);
     let left = std::time::Duration::from_millis(4_200);
     explanation.note_untrusted(&"p2".into(), Standing::Ejected { left });
-    explanation.note_placement(Role::Whole, (&candidates, candidates.len()), &trace, &picks);
+    explanation.note_placement(
+        Role::Whole,
+        (&candidates, candidates.len()),
+        &trace,
+        &picks,
+        &[],
+    );
 
     assert_eq!(
         explanation.line(Some("p1")),
@@ -129,6 +141,30 @@ fn weights_filters_and_health_are_told() {
 }
 
 #[test]
+fn what_the_engine_holds_of_the_prompt_is_told_where_it_is_known() {
+    let (candidates, _guards) = pods(&[("p0", 0), ("p1", 0)]);
+    let picks: Vec<_> = (0..)
+        .zip(&candidates)
+        .map(|(position, candidate)| Pick {
+            candidate,
+            position,
+            total: Score(0),
+        })
+        .collect();
+    let mut explanation = explanation(DEFAULT);
+    let all = (&candidates[..], 2);
+    explanation.note_placement(Role::Whole, all, &Trace::default(), &picks, &[512, 0]);
+
+    let line = explanation.line(Some("p0"));
+    let expected = "(p0 0, in flight 0, 512 tokens cached | p1 0, in flight 0, 0 tokens cached)";
+    assert!(line.ends_with(expected), "{line}");
+    let told = explanation.value(Some("p0"));
+    assert_eq!(told["candidates"][0]["cachedTokens"], 512);
+    let unknown = by_load(&[("p0", 0)], 5).value(Some("p0"));
+    assert_eq!(unknown["candidates"][0]["cachedTokens"], Value::Null);
+}
+
+#[test]
 fn pairs_are_told_with_both_pods() {
     let (prefill, _guards) = pods(&[("a", 1)]);
     let mut explanation = by_load(&[("d0", 0), ("d1", 1)], 5);
@@ -138,7 +174,13 @@ fn pairs_are_told_with_both_pods() {
         position: 0,
         total: Score(9),
     };
-    explanation.note_placement(Role::Prefill, (&prefill, 1), &Trace::default(), &[pick]);
+    explanation.note_placement(
+        Role::Prefill,
+        (&prefill, 1),
+        &Trace::default(),
+        &[pick],
+        &[],
+    );
     explanation.note_pair(&"d1".into());
 
     assert_eq!(

@@ -37,7 +37,7 @@ use tokio::sync::watch;
 use crate::error::ProxyError;
 use crate::scrape::{EngineFigures, Pod};
 use crate::tls::EngineTls;
-use crate::tokens::{Tokens, TokensConfig, Wanted};
+use crate::tokens::{TokenFault, Tokens, TokensConfig, Wanted};
 use known::FromRedis;
 
 /// How it is found out what engines hold.
@@ -89,11 +89,16 @@ pub(crate) struct Learned {
     pub(crate) reading: Option<Duration>,
     /// What went wrong.
     pub(crate) failed: Option<KvStage>,
+    /// The engines do not tokenize; what their server calls them.
+    pub(crate) unsupported: Option<&'static str>,
 }
 
 impl Learned {
     /// Counts what it took to find this out.
     pub(crate) fn count(&self, cell: &SchedulingCell) {
+        if let Some(engine) = self.unsupported {
+            cell.tokenizer_unsupported(engine);
+        }
         let stages = [
             (KvStage::Tokenize, self.tokenizing),
             (KvStage::Redis, self.reading),
@@ -258,6 +263,12 @@ impl KvAware {
             Err(fault) => {
                 tracing::debug!(%fault, model = asking.model, "a prompt's tokens are not known");
                 learned.failed = Some(KvStage::Tokenize);
+                if fault == TokenFault::Unsupported {
+                    learned.unsupported = Some(match asking.server.engine {
+                        InferenceEngine::Vllm => "vLLM",
+                        InferenceEngine::Sglang => "SGLang",
+                    });
+                }
                 return learned;
             }
         };

@@ -216,7 +216,8 @@ async fn visit_forever(mut visitor: Visitor, seed: u64, first: Option<mpsc::Send
     loop {
         let visit = visitor.visit().await;
         drop(first.take());
-        tokio::time::sleep(pace.after(visit)).await;
+        let due = visitor.now() + pace.after(visit);
+        tokio::time::sleep_until(visitor.at(pace.in_step(due))).await;
     }
 }
 

@@ -11,6 +11,10 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// The longest wait for an engine that has no metrics to show; its models may change.
 const WITHOUT_METRICS: Duration = Duration::from_secs(5);
 
+/// Parts of an interval at whose borders visits begin, and the longest such part.
+const STEPS: u32 = 50;
+const LONGEST_STEP: Duration = Duration::from_millis(20);
+
 /// The rhythm of one pod.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -44,6 +48,15 @@ impl Pace {
         };
         self.wait.mul_f64(0.9 + 0.2 * self.rng.f64())
     }
+
+    /// When a visit begins that is due at `due`, both since the same moment for all pods. Those that are due at about
+    /// the same time begin together, so that many engines wake this thread a few times a second and not each for itself.
+    pub(super) fn in_step(&self, due: Duration) -> Duration {
+        let step = (self.interval / STEPS).min(LONGEST_STEP).as_nanos();
+        let over = due.as_nanos().checked_rem(step).filter(|over| *over > 0);
+        let rest = over.and_then(|over| u64::try_from(step - over).ok());
+        due.saturating_add(Duration::from_nanos(rest.unwrap_or(0)))
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +81,19 @@ mod tests {
                 "{wait:?} is not about {expected:?}"
             );
         }
+    }
+
+    #[rstest]
+    #[case::at_a_border(1000, 1_000, 1_000)]
+    #[case::behind_one(1000, 1_001, 1_020)]
+    #[case::before_one(1000, 1_019, 1_020)]
+    #[case::often(100, 1_001, 1_002)]
+    #[case::seldom(60_000, 1_001, 1_020)]
+    #[case::without_pause(0, 1_001, 1_001)]
+    fn visits_begin_together(#[case] interval: u64, #[case] due: u64, #[case] expected: u64) {
+        let pace = Pace::new(Duration::from_millis(interval), 7);
+        let begun = pace.in_step(Duration::from_millis(due));
+        assert_eq!(begun, Duration::from_millis(expected));
     }
 
     #[test]

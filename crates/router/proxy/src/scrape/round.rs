@@ -148,8 +148,14 @@ impl Visitor {
         true
     }
 
-    fn now(&self) -> Duration {
+    /// Since time zero of all visitors.
+    pub(super) fn now(&self) -> Duration {
         Instant::now().saturating_duration_since(self.common.origin)
+    }
+
+    /// The moment that is so long after time zero.
+    pub(super) fn at(&self, since: Duration) -> Instant {
+        self.common.origin + since
     }
 }
 

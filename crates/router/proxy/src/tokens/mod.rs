@@ -7,7 +7,8 @@
 //! # Invariants
 //!
 //! - Finding tokens never takes longer than the budget, whatever engines do.
-//! - An engine that failed is left alone for a while; if no other is there, requests go on without tokens at once.
+//! - An engine that failed is left alone for a while, one that has no such path for longer; if no other is there,
+//!   requests go on without tokens at once.
 //!
 //! # Where to go next
 //!
@@ -70,6 +71,9 @@ pub(crate) enum TokenFault {
     Late,
     #[error("engines failed")]
     Failed,
+    /// Whatever the server calls them, they are other engines.
+    #[error("the engines do not tokenize")]
+    Unsupported,
 }
 
 /// What is to be tokenized.

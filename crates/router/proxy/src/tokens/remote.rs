@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kthena_api::model_server::InferenceEngine;
+use memchr::memmem;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -18,6 +19,8 @@ use crate::tls::EngineTls;
 
 /// How long an engine that failed is left alone.
 pub(super) const REST: Duration = Duration::from_secs(5);
+/// The same for one that does not tokenize. What serves there may change.
+const LONG_REST: Duration = Duration::from_mins(1);
 /// Bytes of an answer.
 const ANSWER: usize = 16 << 20;
 /// Connections kept per engine and thread.
@@ -33,7 +36,14 @@ thread_local! {
 /// Which engines failed lately.
 #[derive(Debug, Default)]
 pub(super) struct Remote {
-    resting: Mutex<HashMap<SocketAddr, Instant>>,
+    resting: Mutex<HashMap<SocketAddr, Rest>>,
+}
+
+/// An engine is left alone.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    until: Instant,
+    fault: TokenFault,
 }
 
 /// Engines that may be asked.
@@ -210,18 +220,26 @@ fn read(answer: &[u8]) -> Option<Vec<u32>> {
     Some(answer.tokens.into_iter().map(low).collect())
 }
 
+/// Whether an engine has no such path. One that has it says 404 too, of a model that it does not know, and how it came
+/// to that.
+fn is_unsupported(status: u16, answer: &[u8]) -> bool {
+    match status {
+        404 => memmem::find(answer, b"\"error\"").is_none(),
+        405 | 501 => true,
+        _ => false,
+    }
+}
+
 impl Remote {
-    /// Whether an engine failed a moment ago.
-    fn rests(&self, address: SocketAddr) -> bool {
+    /// Why an engine is not asked now.
+    fn rests(&self, address: SocketAddr) -> Option<TokenFault> {
         let mut resting = self.lock();
-        match resting.get(&address) {
-            Some(until) if *until > Instant::now() => true,
-            Some(_) => {
-                resting.remove(&address);
-                false
-            }
-            None => false,
+        let rest = *resting.get(&address)?;
+        if rest.until > Instant::now() {
+            return Some(rest.fault);
         }
+        resting.remove(&address);
+        None
     }
 
     /// The tokens as one of the engines tells them, tried in order. The caller bounds the time of all.
@@ -231,43 +249,65 @@ impl Remote {
         body: &[u8],
         limit: Duration,
     ) -> Result<Arc<[u32]>, TokenFault> {
-        let mut fault = TokenFault::Nobody;
-        let addresses = engines.addresses.iter().copied();
-        let usable = addresses.filter(|address| !self.rests(*address));
-        for address in usable.take(TRIED) {
-            match self.ask(address, engines.tls.as_ref(), body, limit).await {
-                Some(tokens) => return Ok(tokens.into()),
-                None => fault = TokenFault::Failed,
-            }
+        let mut tried = 0;
+        // What all of them have in common is told; else that somebody failed, or that nobody could be asked.
+        let mut fault = None;
+        for address in engines.addresses.iter().copied() {
+            let seen = match self.rests(address) {
+                Some(TokenFault::Unsupported) => TokenFault::Unsupported,
+                Some(_) => TokenFault::Nobody,
+                None if tried == TRIED => TokenFault::Nobody,
+                None => {
+                    tried += 1;
+                    match self.ask(address, engines.tls.as_ref(), body, limit).await {
+                        Ok(tokens) => return Ok(tokens.into()),
+                        Err(fault) => fault,
+                    }
+                }
+            };
+            fault = Some(match fault {
+                None => seen,
+                Some(before) if before == seen => seen,
+                Some(TokenFault::Failed) => TokenFault::Failed,
+                Some(_) if seen == TokenFault::Failed => TokenFault::Failed,
+                Some(_) => TokenFault::Nobody,
+            });
         }
-        Err(fault)
+        Err(fault.unwrap_or(TokenFault::Nobody))
     }
 
-    /// The tokens, or nothing, after which the engine rests. So it does if the caller does not wait for the end.
+    /// The tokens, or why not, after which the engine rests. So it does if the caller does not wait for the end.
     async fn ask(
         &self,
         address: SocketAddr,
         tls: Option<&Arc<EngineTls>>,
         body: &[u8],
         limit: Duration,
-    ) -> Option<Vec<u32>> {
+    ) -> Result<Vec<u32>, TokenFault> {
         let mut failing = Failing {
             remote: self,
             address: Some(address),
+            fault: TokenFault::Failed,
         };
         let mut fetcher = take(address, tls);
         let limits = FetchLimits {
             time: limit,
             body: ANSWER,
         };
-        let answer = fetcher.post("/tokenize", body, limits).await.ok()?;
-        let tokens = read(&answer)?;
+        let answer = fetcher.post("/tokenize", body, limits).await;
+        let (status, answer) = answer.map_err(|_| TokenFault::Failed)?;
+        if is_unsupported(status, &answer) {
+            failing.fault = TokenFault::Unsupported;
+            return Err(TokenFault::Unsupported);
+        }
+        let tokens = read(&answer).filter(|_| (200..300).contains(&status));
+        let tokens = tokens.ok_or(TokenFault::Failed)?;
         put(address, tls.is_some(), fetcher);
         failing.address = None;
-        Some(tokens)
+        Ok(tokens)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Instant>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Rest>> {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -276,13 +316,19 @@ impl Remote {
 struct Failing<'r> {
     remote: &'r Remote,
     address: Option<SocketAddr>,
+    fault: TokenFault,
 }
 
 impl Drop for Failing<'_> {
     fn drop(&mut self) {
-        if let Some(address) = self.address {
-            self.remote.lock().insert(address, Instant::now() + REST);
-        }
+        let Some(address) = self.address else { return };
+        let length = match self.fault {
+            TokenFault::Unsupported => LONG_REST,
+            _ => REST,
+        };
+        let until = Instant::now() + length;
+        let fault = self.fault;
+        self.remote.lock().insert(address, Rest { until, fault });
     }
 }
 

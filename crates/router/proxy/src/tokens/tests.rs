@@ -140,7 +140,7 @@ impl Drop for Still {
 
 #[rstest]
 #[case::error(500, "")]
-#[case::no_such_path(404, "")]
+#[case::no_such_model(404, r#"{"error":{"type":"NotFoundError"}}"#)]
 #[case::not_json(200, "tokens")]
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_failed_rests(#[case] status: u16, #[case] body: &'static str) {
@@ -204,4 +204,26 @@ async fn a_text_that_is_a_number_is_a_text() {
     let engine = Engine::start(&[(200, r#"{"tokens":[9]}"#)]).await;
     let body = r#"{"model":"m","prompt":"17"}"#;
     assert_eq!(find(&patient(), engine.port, body).await, Ok(vec![9]));
+}
+
+#[rstest]
+#[case::no_such_path(404, TokenFault::Unsupported)]
+#[case::no_such_method(405, TokenFault::Unsupported)]
+#[case::out_of_order(500, TokenFault::Failed)]
+#[tokio::test]
+async fn an_engine_that_does_not_tokenize_is_told_from_one_that_failed(
+    #[case] status: u16,
+    #[case] fault: TokenFault,
+) {
+    let answers: &'static [(u16, &'static str)] = Box::leak(Box::new([(status, "")]));
+    let engine = Engine::start(answers).await;
+    let tokens = patient();
+    assert_eq!(find(&tokens, engine.port, TEXT).await, Err(fault));
+    // While it is left alone that is still known, and costs it nothing.
+    let again = match fault {
+        TokenFault::Unsupported => fault,
+        _ => TokenFault::Nobody,
+    };
+    assert_eq!(find(&tokens, engine.port, TEXT).await, Err(again));
+    assert_eq!(engine.asked(), 1);
 }
