@@ -5,9 +5,14 @@
 //! are of two revisions, a pod that nobody asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
 
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, ResourceExt};
 
 const SERVING: &str = "modelserving.volcano.sh/name";
 const GROUP: &str = "modelserving.volcano.sh/group-name";
@@ -63,30 +68,48 @@ impl Ledger {
         }
     }
 
+    /// Notes what becomes of all pods of the namespace `default`, for as long as it is polled.
+    pub async fn keep(ledger: &Mutex<Self>, client: Client) {
+        let pods: Api<Pod> = Api::namespaced(client, "default");
+        let mut events = pin!(watcher(pods, watcher::Config::default()).default_backoff());
+        let mut list = Vec::new();
+        while let Some(event) = events.next().await {
+            // A watch that breaks is begun anew with a list.
+            let Ok(event) = event else { continue };
+            let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            match event {
+                Event::Apply(pod) => ledger.applied(&pod),
+                Event::Delete(pod) => ledger.deleted(&pod),
+                Event::Init => list.clear(),
+                Event::InitApply(pod) => list.push(pod),
+                Event::InitDone => ledger.listed(&list),
+            }
+        }
+    }
+
+    /// These are all pods of a moment. What became of each since the last report is not known, so only the moment is
+    /// judged.
+    pub fn listed(&mut self, pods: &[Pod]) {
+        self.pods.clear();
+        self.groups.clear();
+        for pod in pods {
+            self.enter(pod);
+        }
+        for group in self.groups.keys().cloned().collect::<Vec<_>>() {
+            self.check_group(&group);
+        }
+        let servings: BTreeSet<_> = self.pods.values().map(|pod| pod.serving.clone()).collect();
+        for serving in servings.union(&self.complete.clone()) {
+            self.check_serving(serving);
+        }
+    }
+
     /// The pod was created or changed.
     pub fn applied(&mut self, pod: &Pod) {
-        let label = |name: &str| pod.labels().get(name).cloned().unwrap_or_default();
-        let known = Known {
-            uid: pod.uid().unwrap_or_default(),
-            serving: label(SERVING),
-            group: label(GROUP),
-            revision: label(REVISION),
-            is_ready: is_ready(pod),
-        };
-        if known.serving.is_empty() {
-            return;
-        }
-        self.seen.insert(known.uid.clone());
-        if pod.metadata.deletion_timestamp.is_some() {
-            self.drop_pod(&pod.name_any(), &known.uid);
-        } else {
-            let name = pod.name_any();
-            let members = self.groups.entry(known.group.clone()).or_default();
-            members.insert(name.clone());
-            self.pods.insert(name, known.clone());
+        if let Some(known) = self.enter(pod) {
             self.check_group(&known.group);
+            self.check_serving(&known.serving);
         }
-        self.check_serving(&known.serving);
     }
 
     /// The pod is gone.
@@ -131,6 +154,31 @@ impl Ledger {
         let pods = self.pods.values();
         pods.map(|pod| (pod.serving.clone(), pod.revision.clone()))
             .collect()
+    }
+
+    /// Writes down what a pod is now; `None` = it is nobody's, which is no matter.
+    fn enter(&mut self, pod: &Pod) -> Option<Known> {
+        let label = |name: &str| pod.labels().get(name).cloned().unwrap_or_default();
+        let known = Known {
+            uid: pod.uid().unwrap_or_default(),
+            serving: label(SERVING),
+            group: label(GROUP),
+            revision: label(REVISION),
+            is_ready: is_ready(pod),
+        };
+        if known.serving.is_empty() {
+            return None;
+        }
+        let name = pod.name_any();
+        self.seen.insert(known.uid.clone());
+        if pod.metadata.deletion_timestamp.is_some() {
+            self.drop_pod(&name, &known.uid);
+        } else {
+            let members = self.groups.entry(known.group.clone()).or_default();
+            members.insert(name.clone());
+            self.pods.insert(name, known.clone());
+        }
+        Some(known)
     }
 
     fn drop_pod(&mut self, name: &str, uid: &str) {

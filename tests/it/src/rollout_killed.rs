@@ -1,17 +1,14 @@
 //! A rollout of many models whose manager is killed again and again: nobody who watches the pods notices.
 
 use std::collections::BTreeSet;
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kthena_testkit::eventually_ok;
 use kthena_testkit::ledger::{Ledger, Promise};
+use kube::ResourceExt;
 use kube::api::{Api, ListParams};
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, ResourceExt};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -27,20 +24,6 @@ const PROMISE: Promise = Promise {
     pods: 2,
     unavailable: 1,
 };
-
-/// Notes what becomes of every pod.
-async fn keep(client: Client, ledger: Arc<Mutex<Ledger>>) {
-    let pods: Api<Pod> = Api::namespaced(client, "default");
-    let mut events = pin!(watcher(pods, watcher::Config::default()));
-    while let Ok(Some(event)) = events.try_next().await {
-        let mut ledger = ledger.lock().unwrap();
-        match event {
-            Event::Apply(pod) | Event::InitApply(pod) => ledger.applied(&pod),
-            Event::Delete(pod) => ledger.deleted(&pod),
-            Event::Init | Event::InitDone => {}
-        }
-    }
-}
 
 /// Ten models of three groups of two pods.
 fn models(image: &str) -> String {
@@ -86,7 +69,10 @@ async fn a_manager_killed_again_and_again_rolls_out_as_if_it_had_lived() {
     let mut cluster = Cluster::start().await;
     let client = cluster.plane.client().await.unwrap();
     let ledger = Arc::new(Mutex::new(Ledger::new(PROMISE)));
-    let watching = tokio::spawn(keep(client.clone(), Arc::clone(&ledger)));
+    let watching = tokio::spawn({
+        let (ledger, client) = (Arc::clone(&ledger), client.clone());
+        async move { Ledger::keep(&ledger, client).await }
+    });
     cluster.start_manager();
     cluster.apply_models("engine:1");
     eventually_ok("all models are there", PATIENCE, || async {

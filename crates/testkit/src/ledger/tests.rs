@@ -94,3 +94,27 @@ fn what_is_not_complete_yet_promises_nothing() {
 
     assert_eq!(ledger.faults(), [] as [String; 0]);
 }
+
+#[test]
+fn a_list_tells_of_a_moment_and_not_of_the_way_there() {
+    let mut ledger = complete();
+    // Group 1 was replaced meanwhile, and is ready again.
+    let list = [
+        pod(1, 0, "new", true),
+        pod(1, 1, "new", true),
+        pod(0, 0, "old", true),
+        pod(0, 1, "old", true),
+    ];
+    ledger.listed(&list);
+    assert_eq!(ledger.faults(), [] as [String; 0]);
+    assert_eq!((ledger.least_available(), ledger.pods_seen()), (2, 6));
+
+    let mixed = [pod(0, 0, "old", true), pod(0, 1, "new", true)];
+    ledger.listed(&mixed);
+    assert_eq!(
+        ledger.faults(),
+        [r#"group s-0 mixes revisions {"new", "old"}"#]
+    );
+    ledger.listed(&[]);
+    assert_eq!(ledger.faults()[1..], ["s has only 0 groups available"]);
+}

@@ -1,17 +1,14 @@
 //! A rollout of everything under a controller that is killed again and again.
 
 use std::collections::BTreeSet;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
-use kthena_cluster::{Change, Scope, watch};
 use kthena_testkit::ledger::{Ledger, Promise};
+use kube::ResourceExt;
 use kube::api::{Api, ListParams};
-use kube::{Client, ResourceExt};
 
 use crate::AnyError;
 use crate::arguments::Arguments;
@@ -26,7 +23,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), AnyError> {
         pods: arguments.group_size(),
         unavailable: 1,
     })));
-    let watcher = tokio::spawn(keep(stage.client.clone(), Arc::clone(&ledger)));
+    let watcher = tokio::spawn({
+        let (ledger, client) = (Arc::clone(&ledger), stage.client.clone());
+        async move { Ledger::keep(&ledger, client).await }
+    });
     let mut progress = Progress::new(stage.client.clone(), arguments.groups);
     let first = Controller::start_shipped(stage.plane.kubeconfig())?;
     stage.create(arguments).await?;
@@ -67,19 +67,6 @@ async fn kill_again_and_again(
             Ok(controller) => controller,
             Err(error) => return error,
         };
-    }
-}
-
-/// Notes what becomes of every pod.
-async fn keep(client: Client, ledger: Arc<Mutex<Ledger>>) {
-    let mut pods = pin!(watch::<Pod>(client, &Scope::default()));
-    while let Some(change) = pods.next().await {
-        let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        match change {
-            Change::Applied(pod) => ledger.applied(&pod),
-            Change::Deleted(pod) => ledger.deleted(&pod),
-            _ => {}
-        }
     }
 }
 

@@ -1,14 +1,10 @@
 //! The API server goes away in the middle of the work and has forgotten everything but the present when it is back.
 
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
-use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
-use kthena_cluster::{Change, Scope, watch};
 use kthena_testkit::ledger::{Ledger, Promise};
 use kthena_testkit::{ControlPlane, crds, eventually, eventually_ok};
-use kube::{Client, ResourceExt};
+use kube::ResourceExt;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -20,19 +16,6 @@ const PROMISE: Promise = Promise {
     pods: 2,
     unavailable: 1,
 };
-
-/// Notes what becomes of every pod.
-async fn keep(client: Client, ledger: Arc<Mutex<Ledger>>) {
-    let mut pods = pin!(watch::<Pod>(client, &Scope::default()));
-    while let Some(change) = pods.next().await {
-        let mut ledger = ledger.lock().expect("no panic");
-        match change {
-            Change::Applied(pod) => ledger.applied(&pod),
-            Change::Deleted(pod) => ledger.deleted(&pod),
-            _ => {}
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_survives_an_api_server_that_restarts_without_its_history() {
@@ -51,7 +34,10 @@ async fn a_rollout_survives_an_api_server_that_restarts_without_its_history() {
     let ledger = Arc::new(Mutex::new(Ledger::new(PROMISE)));
     let mut beside = JoinSet::new();
     beside.spawn(kubelet(bench.client.clone()));
-    beside.spawn(keep(bench.client.clone(), Arc::clone(&ledger)));
+    beside.spawn({
+        let (ledger, client) = (Arc::clone(&ledger), bench.client.clone());
+        async move { Ledger::keep(&ledger, client).await }
+    });
     let controller = bench.start();
     let mut object = serving("sample", 4, &[role("decode", 1, 1)]);
     bench.apply(&object).await;
@@ -90,15 +76,7 @@ async fn a_rollout_survives_an_api_server_that_restarts_without_its_history() {
     .await
     .expect("it is made again");
     bench.ready("sample").await;
-    // A new list tells of many changes at once but in no order, so availability is not judged here.
-    let faults: Vec<_> = {
-        let ledger = ledger.lock().expect("no panic");
-        let faults = ledger.faults().iter();
-        faults
-            .filter(|fault| !fault.contains("available"))
-            .cloned()
-            .collect()
-    };
+    let faults = ledger.lock().expect("no panic").faults().to_vec();
     assert_eq!(faults, [] as [String; 0]);
     controller.stop().await;
     beside.shutdown().await;
