@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::adapters::Adapters;
 use super::cost::Work;
 use super::fit::{Fit, Line};
 
@@ -18,11 +19,14 @@ pub(super) struct Lane {
     pub(super) running: u32,
     pub(super) context: f64,
     /// Since when there is something pending, or the last first token came.
-    busy_since: f64,
+    pub(super) busy_since: f64,
+    /// When a step ended last, as far as a first or a last token told.
+    pub(super) stepped: f64,
+    pub(super) adapters: Adapters,
     prefill: Pace,
     decode: Pace,
-    /// How long requests take from dispatch to end, and how many tokens they bring.
-    pub(super) duration: Mean,
+    /// How long requests hold memory, from first token to end, and how many tokens they bring.
+    pub(super) hold: Mean,
     pub(super) output: Mean,
     /// Which share of what was expected to be cached really was.
     pub(super) trust: Mean,
@@ -35,6 +39,16 @@ pub(super) struct Usual {
     prefill: Fit,
     /// Seconds per token of an answer over the context of all running requests.
     decode: Fit,
+    /// Seconds by which a request waits longer whose adapter is not in use, over how many others are.
+    adapter: Fit,
+}
+
+/// The lines of the moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lines {
+    prefill: Line,
+    decode: Line,
+    adapter: Line,
 }
 
 /// By which factor an endpoint is slower than usual, over measurements that fade.
@@ -62,6 +76,11 @@ const DECODE: Line = Line {
     base: 0.02,
     slope: 1e-7,
 };
+/// 0.1 s to load an adapter, which is what one of rank 32 takes, and 10 ms more for each that is in use.
+const ADAPTER: Line = Line {
+    base: 0.1,
+    slope: 0.01,
+};
 
 impl Default for Lane {
     fn default() -> Self {
@@ -71,9 +90,11 @@ impl Default for Lane {
             running: 0,
             context: 0.0,
             busy_since: 0.0,
+            stepped: 0.0,
+            adapters: Adapters::default(),
             prefill: Pace::starting(1.0),
             decode: Pace::starting(0.1),
-            duration: Mean(5.0),
+            hold: Mean(5.0),
             output: Mean(200.0),
             trust: Mean(1.0),
         }
@@ -85,14 +106,31 @@ impl Default for Usual {
         Self {
             prefill: Fit::starting(PREFILL, 2_000.0),
             decode: Fit::starting(DECODE, 100_000.0),
+            adapter: Fit::starting(ADAPTER, 10.0),
         }
     }
 }
 
 impl Usual {
-    /// The usual lines, for prompts and for answers.
-    pub(super) fn lines(&self) -> (Line, Line) {
-        (self.prefill.line(), self.decode.line())
+    /// The lines of the moment.
+    pub(super) fn lines(&self) -> Lines {
+        Lines {
+            prefill: self.prefill.line(),
+            decode: self.decode.line(),
+            adapter: self.adapter.line(),
+        }
+    }
+
+    /// One waited so much longer than was expected without that.
+    pub(super) fn learn_adapter(&mut self, beside: f64, longer: f64) {
+        self.adapter.add(beside, longer.max(0.0));
+    }
+}
+
+impl Lines {
+    /// Seconds by which a request waits longer whose adapter is not in use, while so many others are.
+    pub(super) fn adapter(&self, beside: f64) -> f64 {
+        self.adapter.at(beside)
     }
 }
 
@@ -148,6 +186,7 @@ impl Lane {
         let now = now.as_secs_f64();
         let taken = (now - self.busy_since).max(0.0);
         self.busy_since = now;
+        self.stepped = now;
         self.prefill.add(taken, usual.prefill.line().at(fresh));
         usual.prefill.add(fresh, taken);
     }
@@ -163,15 +202,16 @@ impl Lane {
         self.context = (self.context - prompt).max(0.0);
     }
 
-    /// It brought `output` tokens, the later ones within `decoding` seconds, and took `total` seconds.
-    pub(super) fn learn(&mut self, output: f64, decoding: f64, total: f64, usual: &mut Usual) {
+    /// It brought `output` tokens, the later ones within `decoding` seconds until `now`.
+    pub(super) fn learn(&mut self, now: Duration, output: f64, decoding: f64, usual: &mut Usual) {
+        self.stepped = self.stepped.max(now.as_secs_f64());
         if output > 1.0 {
             let each = decoding / (output - 1.0);
             self.decode.add(each, usual.decode.line().at(self.context));
             usual.decode.add(self.context, each);
         }
         self.output.add(output);
-        self.duration.add(total);
+        self.hold.add(decoding);
     }
 
     /// Of `expected` tokens, `real` were cached.
@@ -182,11 +222,10 @@ impl Lane {
     }
 
     /// Its lines, for prompts and for answers.
-    pub(super) fn lines(&self, usual: (Line, Line)) -> (Line, Line) {
-        let (prefill, decode) = usual;
+    pub(super) fn lines(&self, usual: &Lines) -> (Line, Line) {
         (
-            prefill.times(self.prefill.factor()),
-            decode.times(self.decode.factor()),
+            usual.prefill.times(self.prefill.factor()),
+            usual.decode.times(self.decode.factor()),
         )
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use kthena_router_scheduler::{Candidates, Endpoint};
+use kthena_router_scheduler::{Candidate, Candidates, Endpoint, Reading};
 use smallvec::SmallVec;
 
 use super::lane::Lane;
@@ -16,14 +16,18 @@ pub(super) type SharedLane = Arc<Mutex<Lane>>;
 pub(super) struct Lanes(RwLock<HashMap<u32, (Weak<Endpoint>, SharedLane)>>);
 
 impl Lanes {
-    /// What is known of each candidate now.
-    pub(super) fn views(&self, candidates: &Candidates<'_>) -> SmallVec<[Lane; 4]> {
+    /// What `read` makes of each candidate and what is known of it now.
+    pub(super) fn views<T>(
+        &self,
+        candidates: &Candidates<'_>,
+        mut read: impl FnMut((&Candidate, &Reading), &Lane) -> T,
+    ) -> SmallVec<[T; 4]> {
         let lanes = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let views = candidates.iter().map(|candidate| {
-            let known = lanes.get(&candidate.endpoint.id().get());
-            known.map_or_else(Lane::default, |(_, lane)| {
-                lane.lock().unwrap_or_else(PoisonError::into_inner).clone()
-            })
+        let unknown = Lane::default();
+        let each = candidates.iter().zip(candidates.readings());
+        let views = each.map(|known| match lanes.get(&known.1.id) {
+            Some((_, lane)) => read(known, &lane.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => read(known, &unknown),
         });
         views.collect()
     }
@@ -55,6 +59,13 @@ impl Lanes {
             let mut lanes = self.0.write().unwrap_or_else(PoisonError::into_inner);
             lanes.retain(|_, (endpoint, _)| !gone(endpoint));
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn clones(&self, candidates: &Candidates<'_>) -> Vec<Lane> {
+        let mut clones = Vec::new();
+        self.views(candidates, |_, lane| clones.push(lane.clone()));
+        clones
     }
 
     #[cfg(test)]

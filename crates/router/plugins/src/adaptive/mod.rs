@@ -1,40 +1,50 @@
 //! The least time, as far as it can be foreseen: our own policy.
 //!
-//! For each endpoint it estimates when a request's first token would come: after the prompts that wait there, as far
-//! as they are not cached, at the speed that was seen lately, and after memory is free. To that it adds what the request
-//! takes from others: running answers stall while a prompt is computed, every answer slows the ones beside it, and a
-//! second copy of a cached prefix pushes something else out. The endpoint with the least sum wins.
+//! For each endpoint it estimates when a request's first token would come: after the step that the engine is in, after
+//! what is left of the prompts that wait there, as far as they are not cached, at the speed that was seen lately, after
+//! the adapter is there and after memory is free. To that it adds what the request takes from others: they stall while
+//! its prompt is computed, every answer slows the ones beside it, and a second copy of a cached prefix pushes something
+//! else out, which counts as far as what was pushed out lately had to be computed again. The endpoint with the least
+//! sum wins.
 //!
 //! What is cached where is taken from the index of engines' events if the request brings one, else from what was sent
 //! where before. A prompt counts as cached from the moment it is sent, and what is still to be computed of it as
 //! pending there, so followers of a long prompt wait for it where it is computed instead of having it computed
-//! everywhere, for as long as that is quicker.
+//! everywhere, for as long as that is quicker. A prefix that nobody has any more goes back to where it was.
 //!
-//! All speeds are measured on the requests themselves; there is nothing to set and nothing to train.
+//! All speeds are measured on the requests themselves; there is nothing to set and nothing to train. `cost` is the sum,
+//! `shares` what is cached where, `lane` and `receipt` learn.
 
+mod adapters;
 mod cost;
 mod fit;
 mod lane;
 mod lanes;
+mod losses;
+mod pending;
 mod receipt;
+mod shares;
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use fastrand::Rng;
 use kthena_router_prefix::index::Life;
-use kthena_router_prefix::{IndexConfig, PrefixIndex};
+use kthena_router_prefix::{IndexConfig, PrefixIndex, root};
 use kthena_router_scheduler::{
-    Candidate, Candidates, Endpoint, Figure, KvQuery, PluginEvent, Receipt, Recorder, RequestFacts,
-    Role, Score, Scorer,
+    Candidate, Candidates, Endpoint, Figure, PluginEvent, Receipt, Recorder, RequestFacts, Role,
+    Score, Scorer,
 };
 use smallvec::SmallVec;
 
-use crate::positions::Positions;
 use crate::prefix_cache::{BUDGET_BYTES, Hashed};
+use adapters::Asked;
 use cost::{Outlook, Work};
 use lanes::Lanes;
+use pending::Pending;
 use receipt::{LaneReceipt, Learnt};
+use shares::CacheLife;
 
 /// The plugin's name.
 pub const NAME: &str = "adaptive";
@@ -61,6 +71,9 @@ pub struct AdaptiveConfig {
 #[derive(Debug)]
 pub struct Adaptive {
     index: Arc<PrefixIndex>,
+    pending: Arc<Pending>,
+    /// Whether requests bring what engines say they hold.
+    told: Arc<AtomicBool>,
     lanes: Lanes,
     learnt: Arc<Learnt>,
 }
@@ -68,25 +81,11 @@ pub struct Adaptive {
 /// The prompt's hashes in this plugin's blocks.
 struct Prompt(Hashed);
 
-/// An endpoint, of which no more is worth remembering than its engine can hold.
-struct CacheLife(Arc<Endpoint>);
-
 impl Default for AdaptiveConfig {
     fn default() -> Self {
         Self {
             budget_bytes: BUDGET_BYTES,
         }
-    }
-}
-
-impl Life for CacheLife {
-    fn is_over(&self) -> bool {
-        self.0.is_retired()
-    }
-
-    fn room(&self) -> Option<usize> {
-        let bytes = self.0.cache_tokens()?.saturating_mul(BYTES_PER_TOKEN);
-        usize::try_from(bytes).ok().map(|bytes| bytes / BLOCK_BYTES)
     }
 }
 
@@ -100,53 +99,37 @@ impl Adaptive {
         };
         Self {
             index: Arc::new(PrefixIndex::new(index)),
+            pending: Arc::default(),
+            told: Arc::default(),
             lanes: Lanes::default(),
             learnt: Arc::default(),
         }
     }
 
-    /// Which share of the prompt each candidate has cached, 0 to 1.
-    fn cached(
+    fn outlooks(
         &self,
         request: &RequestFacts<'_>,
         candidates: &Candidates<'_>,
-    ) -> SmallVec<[f64; 16]> {
-        let mut lengths: SmallVec<[u32; 16]> = SmallVec::from_elem(0, candidates.len());
-        if let Some(share) = from_events(request, candidates, &mut lengths) {
-            return lengths
-                .iter()
-                .map(|length| f64::from(*length) * share)
-                .collect();
-        }
-        let blocks = hashed(request, |Hashed { root, chain }| {
-            let positions = Positions::new(candidates.readings());
-            self.index
-                .find(*root, chain, |id| positions.of(id), &mut lengths);
-            chain.len()
-        });
-        let blocks = f64::from(u32::try_from(blocks).unwrap_or(u32::MAX)).max(1.0);
-        lengths
-            .iter()
-            .map(|length| f64::from(*length) / blocks)
-            .collect()
-    }
-
-    fn outlooks(&self, candidates: &Candidates<'_>) -> SmallVec<[(Outlook, f64); 16]> {
-        let lanes = self.lanes.views(candidates);
-        let usual = self.learnt.lock().usual.lines();
-        let outlooks = lanes
-            .iter()
-            .zip(candidates.iter())
-            .map(|(lane, candidate)| {
-                let others = f64::from(candidate.endpoint.measured_elsewhere());
-                let mut outlook = Outlook::of(lane, lane.lines(usual), others);
-                if let Some(sample) = candidate.endpoint.sample() {
-                    outlook.waiting = f64::from(sample.waiting);
-                    outlook.kv_usage = sample.kv_usage;
-                }
-                (outlook, lane.trust.get())
-            });
-        outlooks.collect()
+    ) -> SmallVec<[Outlook; 4]> {
+        let (usual, again) = {
+            let lessons = self.learnt.lock();
+            (lessons.usual.lines(), lessons.losses.again())
+        };
+        let now = request.now.as_secs_f64();
+        let adapter = adapter(request);
+        self.lanes.views(candidates, |(candidate, reading), lane| {
+            let endpoint = &candidate.endpoint;
+            let others = f64::from(endpoint.measured_elsewhere());
+            let mut outlook = Outlook::of(lane, &usual, reading, (others, now));
+            outlook.again = again;
+            if outlook.is_tight() {
+                outlook.cache = tokens(endpoint.cache_tokens().unwrap_or(0));
+            }
+            if let Some(beside) = adapter.and_then(|name| lane.adapters.beside(name)) {
+                outlook.adapter = usual.adapter(beside);
+            }
+            outlook
+        })
     }
 
     /// What the request asks of each candidate.
@@ -154,7 +137,7 @@ impl Adaptive {
         &self,
         request: &RequestFacts<'_>,
         candidates: &Candidates<'_>,
-        outlooks: &[(Outlook, f64)],
+        outlooks: &[Outlook],
     ) -> SmallVec<[Work; 16]> {
         let prompt = tokens(request.prompt_tokens);
         if request.role == Role::Decode {
@@ -162,35 +145,27 @@ impl Adaptive {
                 prompt,
                 fresh: 0.0,
                 copied: 0.0,
+                sent: 0.0,
             };
             return SmallVec::from_elem(nothing, candidates.len());
         }
-        let cached = self.cached(request, candidates);
-        let most = cached.iter().copied().fold(0.0, f64::max);
-        let works = cached.iter().zip(outlooks).map(|(own, (_, trust))| Work {
+        let shares = shares::of(self, request, candidates);
+        let most = shares.iter().map(|share| share.held).fold(0.0, f64::max);
+        let kept = shares.iter().map(|share| share.kept(most));
+        let best = kept.fold(0.0, f64::max);
+        let works = shares.iter().zip(outlooks).map(|(share, outlook)| Work {
             prompt,
-            fresh: prompt * (1.0 - own * trust),
-            copied: prompt * (most - own),
+            fresh: prompt * (1.0 - share.held * outlook.trust),
+            copied: prompt * (best - share.kept(most)),
+            sent: prompt * share.held.max(share.sent),
         });
         works.collect()
     }
 }
 
-/// Fills in how many blocks each candidate has according to engines' events; returns the share of one block.
-fn from_events(
-    request: &RequestFacts<'_>,
-    candidates: &Candidates<'_>,
-    lengths: &mut [u32],
-) -> Option<f64> {
-    let query = KvQuery {
-        model: request.served_model,
-        adapter: request.adapter,
-        tokens: request.tokens?,
-        block_tokens: 16,
-        max_blocks: u32::MAX,
-    };
-    let blocks = request.kv?.lookup(&query, candidates, lengths)?;
-    (blocks.count > 0).then(|| 1.0 / f64::from(blocks.count))
+/// The adapter that is asked for.
+fn adapter(request: &RequestFacts<'_>) -> Option<u64> {
+    request.adapter.then(|| root(request.served_model))
 }
 
 fn hashed<R>(request: &RequestFacts<'_>, read: impl FnOnce(&Hashed) -> R) -> R {
@@ -218,12 +193,12 @@ impl Scorer for Adaptive {
         scores: &mut [Score],
         _rng: &mut Rng,
     ) {
-        let outlooks = self.outlooks(candidates);
+        let outlooks = self.outlooks(request, candidates);
         let works = self.works(request, candidates, &outlooks);
         let costs: SmallVec<[f64; 16]> = outlooks
             .iter()
             .zip(&works)
-            .map(|((outlook, _), work)| outlook.total(work))
+            .map(|(outlook, work)| outlook.total(work))
             .collect();
         let Some(best) = (0..costs.len()).min_by(|a, b| costs[*a].total_cmp(&costs[*b])) else {
             return;
@@ -232,7 +207,7 @@ impl Scorer for Adaptive {
             let worse = (cost - costs[best]).max(0.0);
             *score = Score::truncated(100.0 * HALF_MARK / (HALF_MARK + worse));
         }
-        let estimate = outlooks[best].0.first_token(&works[best]);
+        let estimate = outlooks[best].first_token(&works[best]);
         request.notes.tell(PluginEvent::Estimate(estimate));
     }
 }
@@ -253,29 +228,49 @@ impl Recorder for Adaptive {
             address,
         };
         let only = Candidates::all(std::slice::from_ref(&only));
-        let outlooks = self.outlooks(&only);
+        let outlooks = self.outlooks(request, &only);
         let works = self.works(request, &only, &outlooks);
         drop(only);
-        let ((outlook, _), work) = outlooks.into_iter().zip(works).next()?;
-        let estimate = outlook.first_token(&work);
-        let recorded = hashed(request, |Hashed { root, chain }| {
-            let life = || -> Box<dyn Life> { Box::new(CacheLife(Arc::clone(endpoint))) };
-            self.index
-                .record(request.model, *root, chain, endpoint.id().get(), life)
+        let (outlook, work) = outlooks.into_iter().zip(works).next()?;
+        let told = request.kv.is_some() && request.tokens.is_some();
+        if self.told.load(Ordering::Relaxed) != told {
+            self.told.store(told, Ordering::Relaxed);
+        }
+        let number = endpoint.id().get();
+        let (recorded, marks) = hashed(request, |Hashed { root, chain }| {
+            let life = || -> Box<dyn Life> {
+                Box::new(CacheLife {
+                    endpoint: Arc::clone(endpoint),
+                    told: Arc::clone(&self.told),
+                })
+            };
+            let recorded = self.index.record(request.model, *root, chain, number, life);
+            (recorded, told.then(|| self.pending.add(chain, number)))
         });
         let lane = self.lanes.of(endpoint);
-        lane.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .begin(request.now, work.fresh);
+        let asked = {
+            let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+            lane.begin(request.now, work.fresh);
+            adapter(request).map(|name| {
+                let beside = lane.adapters.beside(name);
+                lane.adapters.enter(name);
+                Asked { name, beside }
+            })
+        };
         let receipt = LaneReceipt {
             lane,
             learnt: Arc::clone(&self.learnt),
             index: Arc::clone(&self.index),
             recorded,
             work,
-            estimate,
+            estimate: outlook.first_token(&work),
             begun: request.now,
             first: None,
+            asked,
+            adapter: outlook.adapter,
+            endpoint: number,
+            pending: Arc::clone(&self.pending),
+            marks: marks.unwrap_or_default(),
         };
         Some(Box::new(receipt))
     }

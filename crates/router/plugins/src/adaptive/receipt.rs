@@ -6,9 +6,12 @@ use std::time::Duration;
 use kthena_router_prefix::{PrefixIndex, Recorded};
 use kthena_router_scheduler::{End, Outcome, Receipt};
 
+use super::adapters::Asked;
 use super::cost::Work;
 use super::lane::{Lane, Usual};
 use super::lanes::SharedLane;
+use super::losses::Losses;
+use super::pending::{Marks, Pending};
 use super::tokens;
 
 /// How far estimates were off since the start, seconds.
@@ -26,6 +29,7 @@ pub(super) struct Learnt(Mutex<Lessons>);
 #[derive(Debug, Default)]
 pub(super) struct Lessons {
     pub(super) usual: Usual,
+    pub(super) losses: Losses,
     pub(super) errors: Errors,
 }
 
@@ -46,6 +50,13 @@ pub(super) struct LaneReceipt {
     pub(super) estimate: f64,
     pub(super) begun: Duration,
     pub(super) first: Option<Duration>,
+    pub(super) asked: Option<Asked>,
+    /// Seconds of the estimate that are for the adapter.
+    pub(super) adapter: f64,
+    pub(super) endpoint: u32,
+    pub(super) pending: Arc<Pending>,
+    /// What to take back when the prompt is computed.
+    pub(super) marks: Marks,
 }
 
 impl LaneReceipt {
@@ -58,15 +69,29 @@ impl LaneReceipt {
         let mut lane = self.lane();
         if output > 0.0 {
             let decoding = outcome.at.saturating_sub(first).as_secs_f64();
-            let total = outcome.at.saturating_sub(self.begun).as_secs_f64();
-            lane.learn(output, decoding, total, &mut self.learnt.lock().usual);
+            let usual = &mut self.learnt.lock().usual;
+            lane.learn(outcome.at, output, decoding, usual);
         }
         if let Some(cached) = outcome.cached_tokens {
+            self.learn_losses(tokens(cached), output);
             // What was expected includes the trust of that moment already.
             let trusted = lane.trust.get().max(0.1);
             let expected = (self.work.prompt - self.work.fresh) / trusted;
             lane.learn_trust(expected, tokens(cached));
         }
+    }
+
+    /// Of what was sent there before, `cached` tokens were still there.
+    fn learn_losses(&self, cached: f64, output: f64) {
+        let Work { prompt, sent, .. } = self.work;
+        let new = (prompt - sent.max(cached)).max(0.0) + output;
+        let lost = (sent - cached).max(0.0);
+        self.learnt.lock().losses.add(lost, new);
+    }
+
+    /// The prompt is computed, or never will be.
+    fn leave_pending(&mut self) {
+        self.pending.remove(&mut self.marks, self.endpoint);
     }
 }
 
@@ -76,16 +101,24 @@ impl Receipt for LaneReceipt {
             return;
         }
         self.recorded = None;
+        self.leave_pending();
         let outcome = at.saturating_sub(self.begun).as_secs_f64();
         let mut lane = self.lane();
-        let Lessons { usual, errors } = &mut *self.learnt.lock();
+        let Lessons { usual, errors, .. } = &mut *self.learnt.lock();
         lane.first_token(at, &self.work, usual);
+        if let Some(beside) = self.asked.and_then(|asked| asked.beside) {
+            usual.learn_adapter(beside, outcome - (self.estimate - self.adapter));
+        }
         errors.absolute += (outcome - self.estimate).abs();
         errors.outcome += outcome;
         errors.count += 1;
     }
 
-    fn ended(self: Box<Self>, end: &End) {
+    fn ended(mut self: Box<Self>, end: &End) {
+        self.leave_pending();
+        if let Some(Asked { name, .. }) = self.asked {
+            self.lane().adapters.leave(name);
+        }
         let Some(first) = self.first else {
             self.lane().give_up(self.work.fresh);
             if let (Some(recorded), End::Failed | End::Abandoned) = (&self.recorded, end) {

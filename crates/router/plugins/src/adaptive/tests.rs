@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use kthena_router_scheduler::{Dispatch, Notes, Outcome, Profile, Sample};
+use kthena_router_scheduler::{
+    Dispatch, KvBlocks, KvIndex, KvQuery, Notes, Outcome, Profile, Sample,
+};
 use proptest::prelude::{prop, prop_assert, proptest};
 
 use super::*;
@@ -146,7 +148,7 @@ fn what_failed_leaves_nothing() {
     drop(send(&plugin, &long, 0.0, &candidates[1]));
 
     assert_eq!(marks(&plugin, &long, 0.0, &candidates), [100, 100]);
-    let views = plugin.lanes.views(&Candidates::all(&candidates));
+    let views = plugin.lanes.clones(&Candidates::all(&candidates));
     for lane in views {
         assert_eq!((lane.pending, lane.running), (0, 0));
         assert!(lane.pending_tokens.abs() < f64::EPSILON);
@@ -167,7 +169,7 @@ fn an_engine_that_caches_less_than_expected_is_trusted_less() {
             ..Outcome::default()
         });
     }
-    let lane = &plugin.lanes.views(&Candidates::all(&candidates[..1]))[0];
+    let lane = &plugin.lanes.clones(&Candidates::all(&candidates[..1]))[0];
     assert!(lane.trust.get() < 0.2, "{}", lane.trust.get());
 }
 
@@ -187,6 +189,125 @@ fn estimates_and_outcomes_are_told() {
         let events = request.notes.take_events();
         assert!(matches!(events[..], [PluginEvent::Estimate(seconds)] if seconds > 0.0));
     });
+}
+
+/// Engines that say they hold nothing.
+struct Empty;
+
+impl KvIndex for Empty {
+    fn lookup(
+        &self,
+        query: &KvQuery<'_>,
+        _candidates: &Candidates<'_>,
+        _lengths: &mut [u32],
+    ) -> Option<KvBlocks> {
+        let count = u32::try_from(query.tokens.len() / 16).ok()?;
+        Some(KvBlocks { count, tokens: 16 })
+    }
+}
+
+/// Sends `prompt`, of which engines say they hold nothing, to the candidate at `to`; before that, the marks of all.
+fn send_untold(
+    plugin: &Arc<Adaptive>,
+    prompt: &str,
+    now: f64,
+    candidates: &[Candidate],
+    to: usize,
+) -> (Vec<i64>, Dispatch) {
+    let tokens = vec![1; prompt.len() / 4];
+    with_request(prompt, now, |request| {
+        let request = RequestFacts {
+            tokens: Some(&tokens),
+            kv: Some(&Empty),
+            ..*request
+        };
+        let marks = marks_for(&**plugin, &request, candidates);
+        let sent = profile(plugin).dispatch(&request, &candidates[to].endpoint);
+        (marks, sent)
+    })
+}
+
+#[test]
+fn what_is_being_computed_counts_before_engines_tell_of_it() {
+    let (plugin, candidates) = (plugin(), candidates(2));
+    let long = prompt('a', 4000);
+    let (marks, _first) = send_untold(&plugin, &long, 0.0, &candidates, 1);
+    assert_eq!(marks, [100, 100]);
+    let (marks, _second) = send_untold(&plugin, &long, 0.0, &candidates, 1);
+    assert!(marks[0] < 50 && marks[1] == 100, "{marks:?}");
+}
+
+#[test]
+fn a_prefix_that_is_nowhere_goes_back_to_where_it_was() {
+    let (plugin, candidates) = (plugin(), candidates(2));
+    let long = prompt('a', 4000);
+    let (_, mut sent) = send_untold(&plugin, &long, 0.0, &candidates, 1);
+    sent.first_token(Duration::from_millis(410));
+    sent.complete(Outcome::default());
+    assert!(plugin.pending.is_empty());
+    let (marks, _) = send_untold(&plugin, &long, 1.0, &candidates, 1);
+    assert!(marks[0] < 100 && marks[1] == 100, "{marks:?}");
+}
+
+#[test]
+fn requests_for_an_adapter_go_where_it_is_in_use() {
+    let (plugin, candidates) = (plugin(), candidates(3));
+    let asking = |name: char, act: &mut dyn FnMut(&RequestFacts<'_>)| {
+        with_request(&prompt(name, 100), 0.0, |request| {
+            act(&RequestFacts {
+                adapter: true,
+                served_model: "adapter",
+                ..*request
+            });
+        });
+    };
+    let mut sent = None;
+    asking('a', &mut |request| {
+        sent = Some(profile(&plugin).dispatch(request, &candidates[2].endpoint));
+    });
+    asking('b', &mut |request| {
+        let marks = marks_for(&*plugin, request, &candidates);
+        assert!(marks[2] == 100 && marks[0] < 100, "{marks:?}");
+    });
+    drop(sent);
+    asking('c', &mut |request| {
+        assert_eq!(marks_for(&*plugin, request, &candidates), [100; 3]);
+    });
+}
+
+#[test]
+fn what_is_nearly_done_delays_less_and_what_stands_still_more() {
+    let (plugin, candidates) = (plugin(), candidates(2));
+    let _old = send(&plugin, &prompt('a', 4000), 0.0, &candidates[0]);
+    let _new = send(&plugin, &prompt('b', 4000), 0.3, &candidates[1]);
+    let other = prompt('c', 4000);
+    assert_eq!(best(&plugin, &other, 0.35, &candidates), Some(0));
+
+    // The second engine goes on and has a first token now and then, the first one brings nothing at all.
+    let mut now = 1.0;
+    for name in 'd'..='g' {
+        let mut sent = send(&plugin, &prompt(name, 4000), now, &candidates[1]);
+        now += 0.41;
+        sent.first_token(Duration::from_secs_f64(now));
+        sent.complete(Outcome::default());
+    }
+    assert_eq!(best(&plugin, &other, now, &candidates), Some(1));
+}
+
+#[test]
+fn a_step_that_just_began_is_waited_for() {
+    let (plugin, candidates) = (plugin(), candidates(2));
+    let mut running = Vec::new();
+    for (candidate, at) in candidates.iter().zip([0.115, 0.101]) {
+        let mut sent = send(&plugin, &prompt('a', 100), 0.1, candidate);
+        sent.first_token(Duration::from_secs_f64(at));
+        running.push(sent);
+    }
+    // Both generate; of the second one's step of 20 ms more is over.
+    assert_eq!(
+        best(&plugin, &prompt('b', 100), 0.116, &candidates),
+        Some(1)
+    );
 }
 
 #[test]
@@ -231,7 +352,7 @@ proptest! {
         prop_assert!(marks.iter().all(|mark| (0..=100).contains(mark)));
         prop_assert!(marks.contains(&100));
         drop(open);
-        let views = plugin.lanes.views(&Candidates::all(&candidates));
+        let views = plugin.lanes.clones(&Candidates::all(&candidates));
         prop_assert!(views.iter().all(|lane| lane.pending == 0 && lane.running == 0));
     }
 
