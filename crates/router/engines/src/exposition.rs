@@ -89,12 +89,18 @@ impl<'a> Iterator for Lines<'a> {
 impl<'a> Lines<'a> {
     /// Leaves out the samples of this series from here on, until something else is passed over.
     pub fn pass_over(&mut self, series: &'a [u8]) {
-        (self.passed, self.passed_as) = (series, Passed::Series);
+        self.pass(series, Passed::Series);
     }
 
     /// Leaves out the samples of all series of this family from here on, until something else is passed over.
     pub fn pass_over_family(&mut self, family: &'a [u8]) {
-        (self.passed, self.passed_as) = (family, Passed::Family);
+        self.pass(family, Passed::Family);
+    }
+
+    /// No sample begins like a remark, and no remark is passed over.
+    fn pass(&mut self, name: &'a [u8], stands_for: Passed) {
+        let name = if name.starts_with(b"#") { &[] } else { name };
+        (self.passed, self.passed_as) = (name, stands_for);
     }
 
     /// One comparison of the name for most lines: what follows it is looked at first.

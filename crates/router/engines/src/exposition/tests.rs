@@ -92,6 +92,13 @@ fn what_is_passed_over(#[case] text: &str, #[case] as_series: bool, #[case] as_f
 }
 
 #[test]
+fn no_remark_is_passed_over_whatever_a_family_is_called() {
+    let mut all = lines(b"# TYPE up gauge");
+    all.pass_over_family(b"#");
+    assert!(all.next().is_some());
+}
+
+#[test]
 fn nothing_is_passed_over_unless_it_is_said() {
     assert_eq!(lines(b"{a=\"b\"} 1\n 1\nup 1").count(), 2);
 }
