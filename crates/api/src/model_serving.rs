@@ -36,6 +36,10 @@ pub struct ModelServingSpec {
     /// What is rebuilt when a pod fails; absent counts as `RoleRecreate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery_policy: Option<RecoveryPolicy>,
+    /// Revisions that are kept beyond those that pods or the status refer to, 0 and up, the newest first; absent = 0.
+    /// Our addition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision_history_limit: Option<i32>,
 }
 
 /// One plugin of the chain.

@@ -153,8 +153,9 @@ fn a_rollout_is_held_resumed_watched_and_taken_back() {
     assert_has(
         &refused(&machine, "rollout undo ms qwen"),
         &[
-            "a revision is stored only as long as a group runs it",
+            "none before it is stored",
             "apply the manifest of the one before",
+            "spec.revisionHistoryLimit",
         ],
     );
     let second = cells(&told(&machine, "rollout history ms qwen"))[0][0].to_owned();
@@ -165,6 +166,26 @@ fn a_rollout_is_held_resumed_watched_and_taken_back() {
         ),
         &["- name: server\n", "image: vllm/vllm-openai:v0.12.0"],
     );
+
+    // With a history, there and back again after all groups were replaced.
+    let kept = r#"{"spec":{"revisionHistoryLimit":3}}"#;
+    let patched = machine.kubectl(&["patch", "modelserving", "qwen", "--type=merge", "-p", kept]);
+    assert!(patched.success, "{}", patched.stderr);
+    let third = image.replace("v0.12.0", "v0.13.0");
+    let patched = machine.kubectl(&["patch", "modelserving", "qwen", "--type=json", "-p", &third]);
+    assert!(patched.success, "{}", patched.stderr);
+    told(&machine, "rollout status ms qwen --timeout 120");
+    for wanted in ["v0.12.0", "v0.13.0"] {
+        told(&machine, "rollout undo ms qwen");
+        told(&machine, "rollout status ms qwen --timeout 120");
+        let history = told(&machine, "rollout history ms qwen");
+        let rows = cells(&history);
+        assert_eq!(rows.len(), 2, "{history}");
+        assert_has(
+            history.lines().last().unwrap(),
+            &[wanted, "wanted, current"],
+        );
+    }
 }
 
 #[test]

@@ -83,6 +83,13 @@ fn spec() -> Value {
                 default("RoleRecreate", recovery),
             ),
         ),
+        (
+            "revisionHistoryLimit",
+            about(
+                "Revisions to keep beyond those that pods run, for a rollback; absent = 0.",
+                with(int32(), json!({"minimum": 0})),
+            ),
+        ),
     ];
     about("What is asked for.", object(members, &["template"]))
 }

@@ -53,7 +53,7 @@ fn full() -> Vec<(&'static str, Value)> {
         (
             "ModelServing",
             json!({"spec": {
-            "replicas": 2, "schedulerName": "s", "recoveryPolicy": "None",
+            "replicas": 2, "schedulerName": "s", "recoveryPolicy": "None", "revisionHistoryLimit": 5,
             "plugins": [{"name": "p", "type": "BuiltIn", "config": {"any": [1]}, "scope": {"roles": ["r"], "target": "All"}}],
             "template": {"restartGracePeriodSeconds": 3, "gangPolicy": {"minRoleReplicas": {"r": 1}},
                 "networkTopology": {"groupPolicy": {"mode": "soft", "highestTierAllowed": 1}, "rolePolicy": {"highestTierName": "n"}},

@@ -189,6 +189,7 @@ struct RawWaiting {
 #[serde(default)]
 struct RawSnapshot {
     metadata: RawMeta,
+    revision: i64,
     data: Value,
 }
 
@@ -451,7 +452,13 @@ impl From<RawObject> for ObservedService {
 }
 
 impl From<RawSnapshot> for ObservedSnapshot {
-    fn from(RawSnapshot { mut metadata, data }: RawSnapshot) -> Self {
+    fn from(
+        RawSnapshot {
+            mut metadata,
+            revision: number,
+            data,
+        }: RawSnapshot,
+    ) -> Self {
         let labels = metadata.labels.take().unwrap_or_default();
         let annotations = metadata.annotations.take().unwrap_or_default();
         let content = SnapshotContent::read(&data);
@@ -466,6 +473,7 @@ impl From<RawSnapshot> for ObservedSnapshot {
             uid: metadata.uid.clone(),
             owner: metadata.owner(),
             revision: labels.revision.clone(),
+            number,
             is_terminating: metadata.deletion_timestamp.is_some(),
             content,
             role_replicas: annotated(annotations.role_replicas.as_deref()),

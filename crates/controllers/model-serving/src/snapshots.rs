@@ -1,8 +1,10 @@
 //! Keeps the `ControllerRevision`s that pods still need.
 //!
 //! The data of a ControllerRevision cannot be changed, so the role counts that belong to it while it is the
-//! spec's revision are kept in an annotation.
+//! spec's revision are kept in an annotation. Where more are kept than are needed, for a rollback, their numbers tell
+//! which was wanted last.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kthena_api::labels;
@@ -32,25 +34,45 @@ pub(crate) fn ensure(
     match revisions.update_snapshot {
         None if is_used => create(view, revisions, &name, draft),
         None => {}
-        Some(_) => refresh_counts(revisions, draft),
+        Some(_) => refresh(view, revisions, draft),
     }
     let needed = |revision: &str| {
         revision == revisions.update
             || kept.contains(revision)
             || view.owned_pods().any(|pod| pod.revision == revision)
     };
-    let unneeded: Vec<_> = view
+    let mut unneeded: Vec<_> = view
         .owned_snapshots()
         .filter(|snapshot| {
             !snapshot.is_terminating && snapshot.name != name && !needed(&snapshot.revision)
         })
         .collect();
-    for snapshot in unneeded {
+    unneeded.sort_by_key(|one| (one.content.is_none(), Reverse(one.number), one.name.clone()));
+    for snapshot in unneeded.into_iter().skip(history(view)) {
         draft.act(Action::DeleteSnapshot {
             name: snapshot.name.clone(),
             uid: snapshot.uid.clone(),
         });
     }
+}
+
+/// How many revisions are kept that nobody refers to.
+fn history(view: &ServingView) -> usize {
+    let limit = view.serving.spec.revision_history_limit;
+    limit
+        .and_then(|limit| usize::try_from(limit).ok())
+        .unwrap_or(0)
+}
+
+/// The number by which the spec's revision is later than all others.
+fn number(view: &ServingView, revisions: &Revisions<'_>) -> i64 {
+    if history(view) == 0 {
+        return 1;
+    }
+    let others = view
+        .owned_snapshots()
+        .filter(|other| other.revision != revisions.update);
+    others.map(|other| other.number).max().unwrap_or(0) + 1
 }
 
 fn create(view: &ServingView, revisions: &Revisions<'_>, name: &str, draft: &mut Draft) {
@@ -74,8 +96,11 @@ fn create(view: &ServingView, revisions: &Revisions<'_>, name: &str, draft: &mut
     }
 }
 
-fn refresh_counts(revisions: &Revisions<'_>, draft: &mut Draft) {
-    let Some(snapshot) = revisions.update_snapshot else {
+fn refresh(view: &ServingView, revisions: &Revisions<'_>, draft: &mut Draft) {
+    let Some(snapshot) = revisions
+        .update_snapshot
+        .filter(|snapshot| !snapshot.is_terminating)
+    else {
         return;
     };
     let wanted: BTreeMap<_, _> = revisions
@@ -84,10 +109,17 @@ fn refresh_counts(revisions: &Revisions<'_>, draft: &mut Draft) {
         .iter()
         .map(|role| (role.role.name.clone(), role.replicas))
         .collect();
-    let recorded = snapshot.recorded_replicas();
-    if recorded != wanted && !snapshot.is_terminating {
+    let mut patch = json!({});
+    if snapshot.recorded_replicas() != wanted {
         let counts = serde_json::to_string(&wanted).unwrap_or_default();
-        let patch = json!({ "metadata": { "uid": snapshot.uid, "annotations": { labels::ROLE_REPLICAS: counts } } });
+        patch["metadata"]["annotations"] = json!({ labels::ROLE_REPLICAS: counts });
+    }
+    let number = number(view, revisions);
+    if snapshot.number < number {
+        patch["revision"] = json!(number);
+    }
+    if patch != json!({}) {
+        patch["metadata"]["uid"] = json!(snapshot.uid);
         draft.act(Action::PatchSnapshot {
             name: snapshot.name.clone(),
             patch,
@@ -108,7 +140,7 @@ fn render(view: &ServingView, revisions: &Revisions<'_>, name: &str) -> Value {
             },
             "ownerReferences": [owner_reference(view)],
         },
-        "revision": 1,
+        "revision": number(view, revisions),
         "data": { "data": view.serving.spec.template.roles },
     });
     let hashes = revisions.foreign_hashes();

@@ -219,11 +219,14 @@ impl Sim {
                     .insert(name.clone(), snapshot_of(object, uid));
             }
             Action::PatchSnapshot { name, patch } => {
-                let counts = patch["metadata"]["annotations"][labels::ROLE_REPLICAS]
-                    .as_str()
-                    .unwrap();
                 let snapshot = self.snapshots.get_mut(name).unwrap();
-                snapshot.role_replicas = serde_json::from_str(counts).unwrap();
+                let counts = &patch["metadata"]["annotations"][labels::ROLE_REPLICAS];
+                if let Some(counts) = counts.as_str() {
+                    snapshot.role_replicas = serde_json::from_str(counts).unwrap();
+                }
+                if let Some(number) = patch["revision"].as_i64() {
+                    snapshot.number = number;
+                }
             }
             Action::DeleteSnapshot { name, uid } => {
                 if self
@@ -382,6 +385,7 @@ fn snapshot_of(object: &Value, uid: String) -> SnapshotView {
         uid,
         owner: owner(object),
         revision: label(object, labels::REVISION),
+        number: object["revision"].as_i64().unwrap(),
         is_terminating: false,
         content: SnapshotContent::read(&object["data"]),
         role_replicas: BTreeMap::new(),

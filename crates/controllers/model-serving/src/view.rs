@@ -132,6 +132,8 @@ pub struct SnapshotView {
     pub owner: String,
     /// The revision it stands for.
     pub revision: String,
+    /// The higher, the later it was wanted, if revisions are kept for longer than they are used; else 1.
+    pub number: i64,
     /// It is being deleted.
     pub is_terminating: bool,
     /// The roles, `None` if the data cannot be read.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kthena_api::labels;
-use kthena_api::model_serving::{ModelServing, Role};
+use kthena_api::model_serving::{ModelServing, ModelServingStatus, Role};
 use kthena_cluster::{ObjectKey, Target, write};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -61,11 +61,11 @@ Examples:
     Resume(Subject),
     /// Go back to the roles of a stored revision
     #[command(after_help = "\
-Replica counts stay as they are. A revision is stored as long as a group runs it: once a rollout is finished, the one
-before is gone, and its manifest has to be applied again. `kthena rollout history` lists what is stored.
+Replica counts stay as they are. A revision is stored as long as a group runs it, and beyond that as many as
+spec.revisionHistoryLimit says. `kthena rollout history` lists what is stored.
 
 Examples:
-  kthena rollout undo ms llama                            from a rollout that is not finished
+  kthena rollout undo ms llama                            to the revision before
   kthena rollout undo ms llama --to-revision 5d4f7c9b8    see `kthena rollout history`")]
     Undo {
         #[command(flatten)]
@@ -219,12 +219,10 @@ async fn undo(subject: &Subject, to: Option<&str>) -> Result<()> {
     let serving = read(&session, &subject.name).await?;
     let stored = snapshots(&session, &serving).await?;
     let status = serving.status.clone().unwrap_or_default();
-    let current = (status.current_revision != status.update_revision)
-        .then_some(status.current_revision.as_str());
-    let Some(target) = to.or(current) else {
+    let Some(target) = to.or_else(|| before(&status, &stored)) else {
         bail!(
-            "all groups run revision {}; a revision is stored only as long as a group runs it, so there is none to go \
-             back to: apply the manifest of the one before instead",
+            "all groups run revision {}, and none before it is stored: apply the manifest of the one before instead; \
+             spec.revisionHistoryLimit says how many to keep from now on",
             status.update_revision
         );
     };
@@ -241,6 +239,21 @@ async fn undo(subject: &Subject, to: Option<&str>) -> Result<()> {
     ))
 }
 
+/// What runs while it is being replaced, else the last that was.
+fn before<'s>(
+    status: &'s ModelServingStatus,
+    stored: &'s BTreeMap<String, ControllerRevision>,
+) -> Option<&'s str> {
+    if status.current_revision != status.update_revision {
+        return Some(&status.current_revision);
+    }
+    let others = stored
+        .iter()
+        .filter(|(name, _)| **name != status.update_revision);
+    let last = others.max_by_key(|(_, snapshot)| snapshot.revision)?;
+    Some(last.0)
+}
+
 /// A revision that is stored, or what to do without it.
 fn found<'s>(
     stored: &'s BTreeMap<String, ControllerRevision>,
@@ -249,7 +262,8 @@ fn found<'s>(
     let known: Vec<_> = stored.keys().map(String::as_str).collect();
     stored.get(revision).with_context(|| {
         format!(
-            "revision {revision} is not stored, as a revision is only as long as a group runs it; stored are: {}",
+            "revision {revision} is not stored; stored are: {}; spec.revisionHistoryLimit says how many to keep beyond \
+             those that groups run",
             known.join(", ")
         )
     })
@@ -285,6 +299,7 @@ async fn history(subject: &Subject) -> Result<()> {
         .into_iter()
         .map(|(name, snapshot)| {
             let revision = Revision {
+                number: snapshot.revision,
                 created: snapshot
                     .metadata
                     .creation_timestamp
@@ -302,6 +317,7 @@ async fn history(subject: &Subject) -> Result<()> {
     if let Some(status) = status.filter(|status| !status.update_revision.is_empty()) {
         let wanted = revisions.entry(status.update_revision.clone());
         wanted.or_insert_with(|| Revision {
+            number: i64::MAX,
             created: None,
             images: images(&serving.spec.template.roles),
         });

@@ -283,7 +283,7 @@ pub(super) fn rollout(serving: &ModelServing) -> Rollout {
     }
 }
 
-/// Revisions that are stored: which groups run them, and what is in them.
+/// Revisions that are stored, the last wanted last: which groups run them, and what is in them.
 pub(super) fn history(
     serving: &ModelServing,
     revisions: &BTreeMap<String, Revision>,
@@ -292,6 +292,8 @@ pub(super) fn history(
 ) -> String {
     let status = serving.status.clone().unwrap_or_default();
     let mut table = Table::new(&["REVISION", "AGE", "GROUPS", "IMAGES", "NOTE"]);
+    let mut revisions: Vec<_> = revisions.iter().collect();
+    revisions.sort_by_key(|(name, revision)| (revision.number, *name == &status.update_revision));
     for (name, revision) in revisions {
         let mut groups: Vec<_> = pods
             .iter()
@@ -322,6 +324,8 @@ pub(super) fn history(
 /// A stored revision.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Revision {
+    /// The higher, the later it was wanted.
+    pub(super) number: i64,
     pub(super) created: Option<Timestamp>,
     /// Images of all containers, each once.
     pub(super) images: Vec<String>,

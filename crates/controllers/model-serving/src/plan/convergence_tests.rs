@@ -42,6 +42,7 @@ enum Event {
     Gang(Option<bool>),
     LosePodGroups,
     RolePartition(usize, Option<i32>),
+    History(Option<i32>),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -73,6 +74,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::LosePodGroups),
         1 => rollout().prop_map(Event::Rollout),
         1 => (0..2_usize, proptest::option::of(0..4)).prop_map(|(role, count)| Event::RolePartition(role, count)),
+        1 => proptest::option::of(0..3).prop_map(Event::History),
     ]
 }
 
@@ -107,7 +109,8 @@ impl Sim {
             | Event::Policy(_)
             | Event::Grace(_)
             | Event::Rollout(_)
-            | Event::RolePartition(..) => self.ask(event),
+            | Event::RolePartition(..)
+            | Event::History(_) => self.ask(event),
             Event::FailPod(index) => {
                 if let Some(pod) = self.pick(index) {
                     pod.phase = PodPhase::Failed;
@@ -194,6 +197,9 @@ impl Sim {
                 let index = index % roles.len();
                 roles[index].partition = count.map(IntOrPercent::Int);
             }),
+            Event::History(limit) => {
+                self.edit(|serving| serving.spec.revision_history_limit = limit);
+            }
             _ => {}
         }
     }
@@ -333,6 +339,17 @@ fn assert_matches_spec(sim: &Sim) {
             pod.name
         );
     }
+    assert_history(sim, !has_pods || wanted == 0);
+}
+
+/// No more revisions are kept than the spec says. Where nothing runs the status may still refer to one.
+fn assert_history(sim: &Sim, is_empty: bool) {
+    let wanted = &sim.status().update_revision;
+    let snapshots = sim.snapshots.values();
+    let others = snapshots.filter(|one| one.revision != *wanted).count();
+    let limit = sim.serving.spec.revision_history_limit.unwrap_or(0);
+    let kept = usize::try_from(limit).unwrap();
+    assert!(others <= kept + usize::from(is_empty), "{others} kept");
 }
 
 proptest! {

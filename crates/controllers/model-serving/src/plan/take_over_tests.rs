@@ -104,6 +104,7 @@ fn snapshot(sim: &mut Sim, revision: &str, image: &str, replicas: i32) {
         uid: format!("uid-of-{name}"),
         owner: UID.to_owned(),
         revision: revision.to_owned(),
+        number: 1,
         is_terminating: false,
         content: SnapshotContent::read(&data),
         role_replicas: BTreeMap::new(),

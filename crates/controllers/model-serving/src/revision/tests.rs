@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kthena_api::labels;
 use kthena_api::model_serving::{ModelServing, Role};
@@ -23,6 +23,7 @@ fn snapshot(revision: &str, roles: &[Value]) -> SnapshotView {
         uid: format!("uid-{revision}"),
         owner: UID.to_owned(),
         revision: revision.to_owned(),
+        number: 1,
         is_terminating: false,
         content: SnapshotContent::read(&json!({ "data": roles })),
         role_replicas: BTreeMap::new(),
@@ -277,4 +278,59 @@ fn r100_another_controller_of_ours_changes_nothing() {
     assert!(sim.plan().is_idle());
     sim.settle();
     assert_eq!((sim.uids(), sim.serving.status.clone()), before);
+}
+
+fn two_groups() -> Sim {
+    Sim::settled(serving(2, &[role("a", 1, 0)]))
+}
+
+/// The revision that the spec has after it got this image, once all run it.
+fn rolled_out(sim: &mut Sim, image: &str) -> String {
+    sim.edit_image(image);
+    sim.settle();
+    sim.status().update_revision.clone()
+}
+
+fn stored(sim: &Sim) -> BTreeMap<String, i64> {
+    let snapshots = sim.snapshots.values();
+    snapshots
+        .map(|one| (one.revision.clone(), one.number))
+        .collect()
+}
+
+#[test]
+fn as_many_revisions_are_kept_as_the_spec_says_and_those_wanted_last() {
+    let mut sim = two_groups();
+    sim.edit(|serving| serving.spec.revision_history_limit = Some(1));
+    let [one, two] = ["engine:1", "engine:2"].map(|image| rolled_out(&mut sim, image));
+    assert_eq!(stored(&sim).into_keys().collect::<BTreeSet<_>>(), {
+        BTreeSet::from([one.clone(), two.clone()])
+    });
+
+    // Back to the first: its name and its snapshot are the same, and it is the one wanted last now.
+    assert_eq!(rolled_out(&mut sim, "engine:1"), one);
+    let numbers = stored(&sim);
+    assert!(numbers[&one] > numbers[&two], "{numbers:?}");
+    let three = rolled_out(&mut sim, "engine:3");
+    let numbers = stored(&sim);
+    assert_eq!(numbers.keys().collect::<BTreeSet<_>>(), {
+        BTreeSet::from([&one, &three])
+    });
+    assert!(numbers[&three] > numbers[&one], "{numbers:?}");
+
+    sim.edit(|serving| serving.spec.revision_history_limit = Some(0));
+    sim.settle();
+    assert_eq!(stored(&sim).into_keys().collect::<Vec<_>>(), [three]);
+}
+
+#[test]
+fn numbers_begin_to_count_when_revisions_are_to_be_kept() {
+    let mut sim = two_groups();
+    let one = rolled_out(&mut sim, "engine:1");
+    let two = rolled_out(&mut sim, "engine:2");
+    assert_eq!(stored(&sim), BTreeMap::from([(two.clone(), 1)]), "R11, R14");
+
+    sim.edit(|serving| serving.spec.revision_history_limit = Some(5));
+    assert_eq!(rolled_out(&mut sim, "engine:1"), one);
+    assert_eq!(stored(&sim), BTreeMap::from([(two, 1), (one, 2)]));
 }
