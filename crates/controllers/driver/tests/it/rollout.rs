@@ -50,7 +50,7 @@ async fn r47_a_rollout_replaces_every_group_and_survives_a_killed_manager() {
 /// The numbers and names of stored revisions, the last wanted last.
 async fn history(bench: &Bench) -> Vec<(i64, String)> {
     let api: Api<ControllerRevision> = Api::namespaced(bench.client.clone(), &bench.namespace);
-    let stored = api.list(&ListParams::default()).await.unwrap();
+    let stored = api.list(&ListParams::default()).await.expect("a list");
     let mut history: Vec<_> = stored
         .iter()
         .map(|one| (one.revision, one.labels()[labels::REVISION].clone()))
