@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex};
 use kthena_testkit::ledger::{Ledger, Promise};
 use kthena_testkit::{ControlPlane, crds, eventually, eventually_ok};
 use kube::ResourceExt;
-use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::fixture::{Bench, SOON, role, serving};
+use crate::fixture::{Bench, SOON, role, serving, set_image};
 use crate::killed::kubelet;
 
 const PROMISE: Promise = Promise {
@@ -43,10 +42,7 @@ async fn a_rollout_survives_an_api_server_that_restarts_without_its_history() {
     bench.apply(&object).await;
     let before = bench.ready("sample").await;
 
-    for template in ["entryTemplate", "workerTemplate"] {
-        object["spec"]["template"]["roles"][0][template]["spec"]["containers"][0]["image"] =
-            json!("engine:2");
-    }
+    set_image(&mut object, "engine:2");
     bench.apply(&object).await;
     eventually("a first pod is replaced", SOON, || async {
         let ledger = ledger.lock().expect("no panic");

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::core::v1::{Event, Namespace, Pod, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kthena_api::model_serving::{ModelServing, ModelServingStatus};
 use kthena_controllers_driver::{DriverConfig, DriverError, run};
-use kthena_testkit::{ControlPlane, Part, crds, eventually_ok, objects};
+use kthena_testkit::{ControlPlane, Part, crds, eventually, eventually_ok, objects};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
@@ -54,6 +54,19 @@ pub(crate) fn role(name: &str, replicas: i32, workers: i32) -> Value {
         role["workerTemplate"] = template;
     }
     role
+}
+
+/// Gives the first role's templates, as far as there are any, another image.
+pub(crate) fn set_image(serving: &mut Value, image: &str) {
+    let role = &mut serving["spec"]["template"]["roles"][0];
+    for template in ["entryTemplate", "workerTemplate"] {
+        if let Some(container) = role
+            .get_mut(template)
+            .map(|template| &mut template["spec"]["containers"][0])
+        {
+            container["image"] = json!(image);
+        }
+    }
 }
 
 pub(crate) fn serving(name: &str, replicas: i32, roles: &[Value]) -> Value {
@@ -135,6 +148,32 @@ impl Bench {
             .patch(name, &PatchParams::default(), &Patch::Merge(patch))
             .await
             .expect("patched");
+    }
+
+    /// The message of the first event with this reason.
+    pub(crate) async fn event(&self, reason: &str) -> String {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        eventually(&format!("an event {reason}"), SOON, || async {
+            let events = events.list(&ListParams::default()).await.ok()?.items;
+            let mut told = events
+                .into_iter()
+                .filter(|event| event.reason.as_deref() == Some(reason));
+            told.next()?.message
+        })
+        .await
+        .expect("an event")
+    }
+
+    /// Makes a pod that no controller asked for.
+    pub(crate) async fn stranger(&self, metadata: Value) {
+        let container = json!({ "name": "engine", "image": "engine:1" });
+        let stranger = json!({ "metadata": metadata, "spec": { "containers": [container] } });
+        let stranger: Pod = serde_json::from_value(stranger).expect("a pod");
+        let made = self
+            .pods_api()
+            .create(&PostParams::default(), &stranger)
+            .await;
+        made.expect("the stranger");
     }
 
     pub(crate) async fn delete_pod(&self, name: &str) {

@@ -2,6 +2,7 @@
 //! over, and the end is always the same.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{Bench, SOON, role, serving};
+use crate::fixture::{Bench, SOON, role, serving, set_image};
 
 /// Runs that go on at the same time.
 const PARALLEL: usize = 8;
@@ -165,10 +166,7 @@ async fn live_through(bench: &Bench) {
     let mut object = scenario();
     bench.apply(&object).await;
     bench.ready("s").await;
-    for template in ["entryTemplate", "workerTemplate"] {
-        object["spec"]["template"]["roles"][0][template]["spec"]["containers"][0]["image"] =
-            json!("engine:2");
-    }
+    set_image(&mut object, "engine:2");
     bench.apply(&object).await;
     bench.ready("s").await;
     object["spec"]["replicas"] = json!(1);
@@ -288,23 +286,36 @@ pub(crate) async fn after_every_write<E, F>(
     server.shutdown().await;
 }
 
-/// One run. Answers with the end, whether the controller was killed, and how often it wrote.
-async fn one(client: Client, allowed: usize, wanted: Option<Arc<End>>) -> (End, bool, usize) {
-    let bench = in_own_namespace(client, format!("killed-{allowed}")).await;
-    let controller = Fragile::start(&bench, allowed);
-    live_through(&bench).await;
-    let end = eventually_ok("the same end as ever", SOON, || async {
-        let end = end(&bench).await;
-        let is_settled = end.snapshots.len() == 1 && end.status["availableReplicas"] == 1;
+/// Waits for an end that is settled, and the one that is wanted if it is known.
+pub(crate) async fn same_end<E, L>(
+    wanted: Option<Arc<E>>,
+    is_settled: impl Fn(&E) -> bool,
+    look: impl Fn() -> L,
+) -> E
+where
+    E: PartialEq + Debug,
+    L: Future<Output = E>,
+{
+    eventually_ok("the same end as ever", SOON, || async {
+        let end = look().await;
         let is_wanted = wanted.as_ref().is_none_or(|wanted| **wanted == end);
-        if is_settled && is_wanted {
+        if is_settled(&end) && is_wanted {
             Ok(end)
         } else {
             Err(end)
         }
     })
     .await
-    .expect("an end");
+    .expect("an end")
+}
+
+/// One run. Answers with the end, whether the controller was killed, and how often it wrote.
+async fn one(client: Client, allowed: usize, wanted: Option<Arc<End>>) -> (End, bool, usize) {
+    let bench = in_own_namespace(client, format!("killed-{allowed}")).await;
+    let controller = Fragile::start(&bench, allowed);
+    live_through(&bench).await;
+    let is_settled = |end: &End| end.snapshots.len() == 1 && end.status["availableReplicas"] == 1;
+    let end = same_end(wanted, is_settled, || end(&bench)).await;
     let (was_killed, writes) = controller.end().await;
     (end, was_killed, writes)
 }

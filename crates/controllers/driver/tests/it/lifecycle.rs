@@ -1,7 +1,7 @@
 //! Creation, status, deletion and restarts.
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{Event, Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::ResourceQuota;
 use kthena_api::labels;
 use kthena_testkit::{eventually, eventually_ok};
 use kube::ResourceExt;
@@ -144,19 +144,12 @@ async fn r91_deleting_in_the_foreground_takes_everything_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn r24_pods_of_strangers_are_left_alone() {
     let bench = Bench::new().await;
-    let stranger: Pod = serde_json::from_value(json!({
-        "metadata": { "name": "stranger", "labels": {
+    bench
+        .stranger(json!({ "name": "stranger", "labels": {
             labels::MODEL_SERVING_NAME: "sample", labels::GROUP_NAME: "sample-0", labels::ROLE: "decode",
             labels::ROLE_ID: "decode-0", labels::ENTRY: "true",
-        } },
-        "spec": { "containers": [{ "name": "engine", "image": "engine:1" }] },
-    }))
-    .unwrap();
-    bench
-        .pods_api()
-        .create(&PostParams::default(), &stranger)
-        .await
-        .unwrap();
+        } }))
+        .await;
     let controller = bench.start();
     bench
         .apply(&serving("sample", 2, &[role("decode", 1, 0)]))
@@ -175,32 +168,15 @@ async fn r24_pods_of_strangers_are_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn r32_a_name_taken_by_a_stranger_is_told_and_waited_for() {
     let bench = Bench::new().await;
-    let stranger: Pod = serde_json::from_value(json!({
-        "metadata": { "name": "sample-0-decode-0-0" },
-        "spec": { "containers": [{ "name": "engine", "image": "engine:1" }] },
-    }))
-    .unwrap();
     bench
-        .pods_api()
-        .create(&PostParams::default(), &stranger)
-        .await
-        .unwrap();
+        .stranger(json!({ "name": "sample-0-decode-0-0" }))
+        .await;
     let controller = bench.start();
     bench
         .apply(&serving("sample", 1, &[role("decode", 1, 0)]))
         .await;
 
-    let events: Api<Event> = Api::namespaced(bench.client.clone(), &bench.namespace);
-    eventually("an event about the name", SOON, || async {
-        let events = events.list(&ListParams::default()).await.ok()?;
-        events
-            .items
-            .iter()
-            .any(|event| event.reason.as_deref() == Some("NameConflict"))
-            .then_some(())
-    })
-    .await
-    .unwrap();
+    bench.event("NameConflict").await;
     let status = eventually("a status in spite of it", SOON, || async {
         Some(bench.status("sample").await).filter(|status| status.observed_generation == 1)
     })
@@ -271,17 +247,7 @@ async fn r28_what_a_quota_refuses_is_told_and_tried_again() {
         .apply(&serving("sample", 3, &[role("decode", 1, 0)]))
         .await;
 
-    let events: Api<Event> = Api::namespaced(bench.client.clone(), &bench.namespace);
-    let message = eventually("an event about the refusal", SOON, || async {
-        let events = events.list(&ListParams::default()).await.ok()?;
-        let refused = events
-            .items
-            .into_iter()
-            .find(|event| event.reason.as_deref() == Some("FailedCreate"));
-        refused.and_then(|event| event.message)
-    })
-    .await
-    .unwrap();
+    let message = bench.event("FailedCreate").await;
     assert!(message.contains("quota"), "{message}");
     assert_eq!(bench.status("sample").await.observed_generation, 1, "R27");
 

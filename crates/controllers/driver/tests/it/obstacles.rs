@@ -3,15 +3,15 @@
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kthena_testkit::{ControlPlane, Part, crds, eventually, eventually_ok};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::fixture::{Bench, SOON, role, serving};
+use crate::fixture::{Bench, SOON, role, serving, set_image};
 use crate::killed::kubelet;
 
 const HOLD: &str = "example.com/hold";
@@ -107,8 +107,7 @@ async fn an_update_goes_no_further_than_its_budget_while_a_finalizer_holds_a_pod
     }
     let before = bench.pods().await;
 
-    object["spec"]["template"]["roles"][0]["entryTemplate"]["spec"]["containers"][0]["image"] =
-        json!("engine:2");
+    set_image(&mut object, "engine:2");
     bench.apply(&object).await;
     bench.told("sample", HOLD).await;
 
@@ -242,17 +241,7 @@ async fn what_admission_refuses_is_told_in_its_words_and_holds_nobody_else_up() 
         .await;
 
     bench.ready("fine").await;
-    let events: Api<Event> = Api::namespaced(bench.client.clone(), &bench.namespace);
-    let message = eventually("an event about the refusal", SOON, || async {
-        let events = events.list(&ListParams::default()).await.ok()?;
-        let refused = events
-            .items
-            .into_iter()
-            .find(|event| event.reason.as_deref() == Some("FailedCreate"));
-        refused.and_then(|event| event.message)
-    })
-    .await
-    .unwrap();
+    let message = bench.event("FailedCreate").await;
     assert!(
         message.contains("ask the platform team for a permit"),
         "{message}"

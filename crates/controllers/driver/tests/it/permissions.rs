@@ -8,7 +8,7 @@ use kube::discovery::{self, Scope};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::fixture::{Bench, role, serving};
+use crate::fixture::{Bench, role, serving, set_image};
 use crate::sets::{PARTS, SetBench, set};
 
 const ACCOUNT: &str = "system:serviceaccount:kthena-system:kthena-controller-manager";
@@ -94,8 +94,7 @@ async fn r105_the_permissions_in_deploy_are_enough() {
     sets.bench.apply(&object).await;
     sets.bench.ready("gang").await;
     // A new template replaces groups, gangs and snapshots.
-    object["spec"]["template"]["roles"][0]["entryTemplate"]["spec"]["containers"][0]["image"] =
-        json!("engine:2");
+    set_image(&mut object, "engine:2");
     object["spec"]["replicas"] = json!(1);
     sets.bench.apply(&object).await;
     sets.bench.ready("gang").await;

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use serde_json::json;
 
-use crate::fixture::{Bench, SOON, role, serving};
+use crate::fixture::{Bench, SOON, role, serving, set_image};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r47_a_rollout_replaces_every_group_and_survives_a_killed_manager() {
@@ -17,10 +17,7 @@ async fn r47_a_rollout_replaces_every_group_and_survives_a_killed_manager() {
     bench.apply(&object).await;
     let before = bench.ready("sample").await;
 
-    for template in ["entryTemplate", "workerTemplate"] {
-        object["spec"]["template"]["roles"][0][template]["spec"]["containers"][0]["image"] =
-            json!("engine:2");
-    }
+    set_image(&mut object, "engine:2");
     bench.apply(&object).await;
     eventually_ok("the rollout has begun", SOON, || async {
         let status = bench.status("sample").await;
@@ -67,8 +64,7 @@ async fn as_many_revisions_stay_as_the_object_asks_for_and_are_found_again() {
     object["spec"]["revisionHistoryLimit"] = json!(1);
     let mut wanted = Vec::new();
     for image in ["engine:1", "engine:2", "engine:1", "engine:3"] {
-        object["spec"]["template"]["roles"][0]["entryTemplate"]["spec"]["containers"][0]["image"] =
-            json!(image);
+        set_image(&mut object, image);
         bench.apply(&object).await;
         wanted.push(bench.ready("sample").await.update_revision);
     }

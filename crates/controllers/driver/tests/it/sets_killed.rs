@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use kthena_controllers_leader_worker_set::LeaderWorkerSetStatus;
-use kthena_testkit::eventually_ok;
 use kube::Client;
 use serde_json::json;
 
-use crate::fixture::SOON;
-use crate::killed::{self, Fragile, after_every_write, in_own_namespace};
+use crate::killed::{self, Fragile, after_every_write, in_own_namespace, same_end};
 use crate::sets::{SetBench, set};
 
 /// What is left at the end: the `ModelServing` with all it has, and the counts of the set.
@@ -51,20 +49,14 @@ async fn one(client: Client, allowed: usize, wanted: Option<Arc<End>>) -> (End, 
     let controllers = Fragile::start(&bench, allowed);
     let sets = SetBench { bench };
     live_through(&sets).await;
-    let end = eventually_ok("the same end as ever", SOON, || async {
+    let is_settled = |End { serving, .. }: &End| {
+        serving.snapshots.len() == 1 && serving.status["availableReplicas"] == 1
+    };
+    let look = || async {
         let status = sets.ready("s").await;
-        let end = end(&sets, status).await;
-        let is_settled =
-            end.serving.snapshots.len() == 1 && end.serving.status["availableReplicas"] == 1;
-        let is_wanted = wanted.as_ref().is_none_or(|wanted| **wanted == end);
-        if is_settled && is_wanted {
-            Ok(end)
-        } else {
-            Err(end)
-        }
-    })
-    .await
-    .expect("an end");
+        end(&sets, status).await
+    };
+    let end = same_end(wanted, is_settled, look).await;
     let (was_killed, writes) = controllers.end().await;
     (end, was_killed, writes)
 }

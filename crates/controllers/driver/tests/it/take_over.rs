@@ -11,6 +11,7 @@ use kthena_api::model_serving::ModelServing;
 use kthena_testkit::eventually_ok;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::fixture::{Bench, SOON, role, serving};
@@ -30,11 +31,19 @@ fn version(text: &str, version: usize) -> Value {
     serde_json::from_str(&text.replace("engine:1", image)).expect("JSON")
 }
 
-/// Names, uids and resource versions: equal if nobody wrote.
+/// What is there, by name: equal if nobody wrote.
 type Stamps = BTreeMap<String, [Option<String>; 2]>;
 
-fn stamps<K: ResourceExt>(objects: &[K]) -> Stamps {
-    let stamp = |one: &K| (one.name_any(), [one.uid(), one.resource_version()]);
+/// Their uids, and all of them but the status: a busy kubelet may write that once more.
+fn stamps<K: ResourceExt + Serialize>(objects: &[K]) -> Stamps {
+    let stamp = |one: &K| {
+        let mut text = serde_json::to_value(one).expect("an object");
+        text["status"].take();
+        for field in ["resourceVersion", "managedFields"] {
+            text["metadata"][field].take();
+        }
+        (one.name_any(), [one.uid(), Some(text.to_string())])
+    };
     objects.iter().map(stamp).collect()
 }
 
