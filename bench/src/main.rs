@@ -116,6 +116,9 @@ enum Command {
         /// Ask the engines for their state.
         #[arg(long)]
         scrape: bool,
+        /// The text of a configuration file.
+        #[arg(long, default_value = "")]
+        configuration: String,
     },
 }
 
@@ -154,12 +157,14 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             routes,
             log,
             scrape,
+            configuration,
         }) => {
             let fleet = router::Fleet {
                 engine_port,
                 pods,
                 routes,
                 scrape,
+                configuration,
             };
             router::serve(listen, fleet, log).await
         }

@@ -100,6 +100,11 @@ impl Stage<'_> {
         self.own(pods, 1, &["--scrape"])
     }
 
+    /// Our router with so many endpoints, placing as a configuration file's text says.
+    pub(crate) fn configured_router(self, pods: u32, text: &str) -> anyhow::Result<Proxy> {
+        self.own(pods, 1, &["--configuration", text])
+    }
+
     fn own(self, pods: u32, routes: u32, more: &[&str]) -> anyhow::Result<Proxy> {
         let address = loopback(free_port()?);
         let log = self.folder.join("access.log");

@@ -5,25 +5,33 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kthena_router_proxy::{
-    AccessLogFormat, AccessLogOutput, PodFacts, Router, RouterConfig, ScrapeConfig, View,
+    AccessLogFormat, AccessLogOutput, PodFacts, Router, RouterConfig, SchedulingConfig,
+    ScrapeConfig, View, read_configuration,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 /// What the router stands in front of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Fleet {
     pub(crate) engine_port: u16,
     pub(crate) pods: u32,
     pub(crate) routes: u32,
     /// Whether engines are asked for their state.
     pub(crate) scrape: bool,
+    /// The text of a configuration file, empty = defaults.
+    pub(crate) configuration: String,
 }
 
-/// Serves for ever, with everything on that is on by default.
+/// Serves for ever, with everything on that is on by default and what the fleet's configuration says.
 pub(crate) async fn serve(listen: SocketAddr, fleet: Fleet, log: PathBuf) -> anyhow::Result<()> {
+    let scheduling = SchedulingConfig {
+        config: read_configuration(&fleet.configuration)?,
+        file: None,
+    };
     let config = RouterConfig {
         listen,
+        scheduling,
         metrics_listen: None,
         expose_metrics: true,
         scrape: fleet.scrape.then(ScrapeConfig::default),

@@ -26,8 +26,11 @@ use crate::report::say;
 const CLIENTS: u64 = 4;
 /// Bytes of a prompt.
 const PROMPT: usize = 16 << 10;
-/// Bytes the prefix index of the router may use: its default.
-const PREFIX_BUDGET: f64 = 256.0 * MIB;
+/// Whatever remembers prompts takes part.
+const CONFIGURATION: &str = "scheduler: {plugins: {Score: {enabled: \
+    [{name: least-request, weight: 1}, {name: prefix-cache, weight: 1}, {name: adaptive, weight: 1}]}}}";
+/// Bytes the prefix indexes of the router may use: the default of each of the two.
+const PREFIX_BUDGET: f64 = 2.0 * 256.0 * MIB;
 /// Bytes the index of cache events may use here.
 const EVENTS_BUDGET: usize = 32 << 20;
 /// Engines that tell it of blocks, and blocks of an event.
@@ -59,7 +62,7 @@ pub(crate) async fn run(seconds: u64) -> anyhow::Result<()> {
         engine_port,
         folder: folder.path(),
     };
-    let router = stage.router(3, 1)?;
+    let router = stage.configured_router(3, CONFIGURATION)?;
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
         clients.spawn(ask(router.address, client));

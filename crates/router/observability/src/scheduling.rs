@@ -68,12 +68,12 @@ pub enum KvStage {
 /// What plugins hold and did since the start.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SchedulingFigures {
-    /// Pairs of a pod and a block in the prefix index.
+    /// Pairs of a pod and a block in all prefix indexes.
     pub prefix_entries: u64,
-    /// Bytes of the prefix index.
+    /// Bytes of all prefix indexes.
     pub prefix_bytes: u64,
     /// Entries dropped for want of room, by the client's name of the model.
-    pub prefix_evictions: Vec<(String, u64)>,
+    pub prefix_evictions: BTreeMap<String, u64>,
     /// Estimates of the time to the first token that were compared with what came: sum of the absolute errors in
     /// seconds, sum of what came in seconds, how many. `None` = nobody estimates.
     pub estimates: Option<(f64, f64, u64)>,

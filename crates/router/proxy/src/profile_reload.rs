@@ -99,7 +99,10 @@ impl Schedulers {
             Figure::PrefixEntries(count) => figures.prefix_entries += count,
             Figure::PrefixBytes(count) => figures.prefix_bytes += count,
             Figure::PrefixEvictions { model, count } => {
-                figures.prefix_evictions.push((model.to_owned(), count));
+                *figures
+                    .prefix_evictions
+                    .entry(model.to_owned())
+                    .or_default() += count;
             }
             Figure::EstimateErrorSeconds(sum) => estimates.0 = sum,
             Figure::EstimateOutcomeSeconds(sum) => estimates.1 = sum,

@@ -106,9 +106,9 @@ pub struct Outcome {
 /// Something a recorder holds or did.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Figure<'a> {
-    /// Entries of the prefix index: pairs of a block and a pod.
+    /// Entries of its prefix index: pairs of a block and a pod.
     PrefixEntries(u64),
-    /// Bytes of the prefix index.
+    /// Bytes of its prefix index.
     PrefixBytes(u64),
     /// Entries of a model evicted for want of room since the start.
     PrefixEvictions {

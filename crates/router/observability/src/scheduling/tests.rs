@@ -94,7 +94,7 @@ fn figures_of_the_plugins() {
     let figures = SchedulingFigures {
         prefix_entries: 3,
         prefix_bytes: 504,
-        prefix_evictions: vec![("m".to_owned(), 2)],
+        prefix_evictions: [("m".to_owned(), 2)].into(),
         estimates: Some((0.5, 2.0, 4)),
     };
     figures.write(&mut text);

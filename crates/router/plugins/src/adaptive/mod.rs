@@ -38,7 +38,7 @@ use kthena_router_scheduler::{
 };
 use smallvec::SmallVec;
 
-use crate::prefix_cache::{BUDGET_BYTES, Hashed};
+use crate::prefix_cache::{BUDGET_BYTES, Hashed, tell_of};
 use adapters::Asked;
 use cost::{Outlook, Work};
 use lanes::Lanes;
@@ -281,6 +281,7 @@ impl Recorder for Adaptive {
     }
 
     fn figures(&self, tell: &mut dyn FnMut(Figure<'_>)) {
+        tell_of(&self.index, tell);
         let errors = self.learnt.lock().errors;
         tell(Figure::EstimateErrorSeconds(errors.absolute));
         tell(Figure::EstimateOutcomeSeconds(errors.outcome));

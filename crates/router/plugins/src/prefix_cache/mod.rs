@@ -187,14 +187,19 @@ impl Recorder for PrefixCache {
     }
 
     fn figures(&self, tell: &mut dyn FnMut(Figure<'_>)) {
-        tell(Figure::PrefixEntries(self.index.entries() as u64));
-        tell(Figure::PrefixBytes(self.index.bytes() as u64));
-        for evicted in self.index.evictions() {
-            tell(Figure::PrefixEvictions {
-                model: &evicted.model,
-                count: evicted.count,
-            });
-        }
+        tell_of(&self.index, tell);
+    }
+}
+
+/// What an index holds and gave up.
+pub(crate) fn tell_of(index: &PrefixIndex, tell: &mut dyn FnMut(Figure<'_>)) {
+    tell(Figure::PrefixEntries(index.entries() as u64));
+    tell(Figure::PrefixBytes(index.bytes() as u64));
+    for evicted in index.evictions() {
+        tell(Figure::PrefixEvictions {
+            model: &evicted.model,
+            count: evicted.count,
+        });
     }
 }
 

@@ -1,3 +1,5 @@
+use kthena_router_scheduler::{Endpoint, Receipt, Recorder, RequestFacts};
+
 use super::*;
 
 const PREFIX: &str = "scheduler: {plugins: {Score: {enabled: [{name: prefix-cache, weight: 1}]}}}";
@@ -19,6 +21,44 @@ fn the_default_is_used_without_a_file() {
     for plugin in ["least-request", "least-latency", "prefix-cache"] {
         assert!(uses(&schedulers, plugin), "{plugin}");
     }
+}
+
+/// Two of its kind remember the same model's prompts.
+struct Index;
+
+impl Recorder for Index {
+    fn name(&self) -> &'static str {
+        "index"
+    }
+
+    fn dispatched(
+        &self,
+        _request: &RequestFacts<'_>,
+        _endpoint: &Arc<Endpoint>,
+    ) -> Option<Box<dyn Receipt>> {
+        None
+    }
+
+    fn figures(&self, tell: &mut dyn FnMut(Figure<'_>)) {
+        tell(Figure::PrefixBytes(100));
+        tell(Figure::PrefixEvictions {
+            model: "m",
+            count: 3,
+        });
+    }
+}
+
+#[test]
+fn what_several_plugins_hold_is_added_up() {
+    let schedulers = schedulers();
+    schedulers.place_by(Profile::new(
+        Vec::new(),
+        Vec::new(),
+        vec![Arc::new(Index), Arc::new(Index)],
+    ));
+    let figures = schedulers.figures();
+    assert_eq!(figures.prefix_bytes, 200);
+    assert_eq!(figures.prefix_evictions, [("m".to_owned(), 6)].into());
 }
 
 #[test]
