@@ -57,6 +57,10 @@ pub(crate) struct Args {
     /// How long an engine may say nothing while a request waits for it, for example 10m; 0 = for ever.
     #[arg(long, default_value = "10m", value_parser = duration)]
     pub(super) engine_idle_timeout: Duration,
+    /// How long a request may take until its answer begins, queues and all attempts included, for example 2m;
+    /// 0 = as long as it takes. What is not streamed begins when it is complete.
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    pub(super) request_timeout: Duration,
     /// Serve the listeners of Gateways.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) enable_gateway_api: Option<GoFlag>,

@@ -136,6 +136,7 @@ fn limits(args: &Args, mut limits: Limits) -> Limits {
     limits.head = args.max_header_bytes.get();
     limits.head_time = args.header_timeout;
     limits.idle = args.idle_timeout;
+    limits.answer = Some(args.request_timeout).filter(|limit| !limit.is_zero());
     limits.engine_idle = Some(args.engine_idle_timeout).filter(|limit| !limit.is_zero());
     limits
 }

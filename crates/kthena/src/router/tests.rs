@@ -326,6 +326,7 @@ fn how_engines_are_trusted_and_how_long_they_may_be_silent() {
         "--engine-ca-cert=/tls/ca.crt",
         "--engine-tls-server-name=engines.example",
         "--engine-idle-timeout=90s",
+        "--request-timeout=2m",
     ];
     let router = settings(&flags, &[]).unwrap().router;
     let trust = router.engine_trust;
@@ -338,10 +339,12 @@ fn how_engines_are_trusted_and_how_long_they_may_be_silent() {
         router.limits.engine_idle.map(|limit| limit.as_secs()),
         Some(90)
     );
+    assert_eq!(router.limits.answer.map(|limit| limit.as_secs()), Some(120));
 
     let flags = ["--engine-insecure-skip-verify", "--engine-idle-timeout=0s"];
     let loose = settings(&flags, &[]).unwrap();
     assert_eq!(loose.router.engine_trust.check, CertificateCheck::Off);
     assert_eq!(loose.router.limits.engine_idle, None);
+    assert_eq!(loose.router.limits.answer, None);
     assert_eq!(loose.warnings.len(), 1, "{:?}", loose.warnings);
 }

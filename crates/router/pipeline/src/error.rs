@@ -86,6 +86,9 @@ pub enum RouteError {
     /// Serving the request panicked.
     #[error("request processing failed")]
     Panicked,
+    /// No answer had begun when the request's time was over.
+    #[error("the request was not answered in time")]
+    TimedOut,
     /// The wait in the model's queue was longer than allowed.
     #[error("Request processing timed out in queue")]
     QueueTimedOut,
@@ -190,6 +193,7 @@ impl RouteError {
             Self::BodyTimedOut => row(408, 408).log("request_parsing"),
             Self::Overloaded => row(503, 503).counted("proxy").code("overloaded").retry(1),
             Self::Panicked => row(500, 500).counted("request_failed").log("panic"),
+            Self::TimedOut => row(504, 504).counted("proxy").code("request_timeout"),
             Self::QueueTimedOut => row(504, 504).counted("scheduling").code("queue_timeout"),
             Self::QueueLeft => row(503, 503).counted("scheduling").code("queue_closed"),
             Self::QueueFull { retry_after } => row(429, 500)

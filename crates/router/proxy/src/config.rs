@@ -76,6 +76,8 @@ pub struct Limits {
     pub connect: Duration,
     /// Without a byte from or to an engine that a request waits for, to within two seconds; `None` = no limit.
     pub engine_idle: Option<Duration>,
+    /// From the head of a request to the head of its answer, queues and all attempts included; `None` = no limit.
+    pub answer: Option<Duration>,
 }
 
 impl Default for RouterConfig {
@@ -114,6 +116,7 @@ impl Default for Limits {
             idle: Duration::from_mins(3),
             connect: Duration::from_secs(5),
             engine_idle: Some(Duration::from_mins(10)),
+            answer: None,
         }
     }
 }

@@ -94,6 +94,14 @@ use crate::json::JsonProblem;
 )]
 #[case::pairs_failed(RouteError::PairsFailed { timed_out: false }, 502, 500, "all prefill/decode attempts failed", "proxy", Some("request_failed"))]
 #[case::pairs_timed_out(RouteError::PairsFailed { timed_out: true }, 504, 500, "all prefill/decode attempts failed", "proxy", Some("request_failed"))]
+#[case::timed_out(
+    RouteError::TimedOut,
+    504,
+    504,
+    "the request was not answered in time",
+    "proxy",
+    Some("proxy")
+)]
 #[case::queue_timed_out(
     RouteError::QueueTimedOut,
     504,

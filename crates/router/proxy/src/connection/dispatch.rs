@@ -1,7 +1,7 @@
 //! A request that one engine does all of: candidates are tried until one gives an answer that is the client's.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use kthena_router_filters::queue::Permit;
@@ -113,7 +113,8 @@ impl Errand<'_> {
 }
 
 impl<S: Transport> Connection<S> {
-    /// Tries candidates in order. `limit` is that of one attempt, to the head of its answer.
+    /// Tries candidates in order. `limit` is that of one attempt, to the head of its answer. An engine that takes the
+    /// rest of the request's time has failed.
     pub(super) async fn dispatch(
         &mut self,
         exchange: &mut Exchange,
@@ -125,6 +126,10 @@ impl<S: Transport> Connection<S> {
         let outgoing = errand.outgoing(&edits);
         while let Some(attempt) = attempts.begin(&mut self.rng) {
             let candidate = attempt.slot;
+            let left = exchange
+                .due()
+                .map(|due| due.saturating_duration_since(Instant::now()));
+            let limit = limit.into_iter().chain(left).min();
             exchange.record.attempts = attempts.made();
             exchange.record.pod = Some(Arc::clone(&candidate.endpoint.pod().name));
             let work = async {
@@ -148,6 +153,9 @@ impl<S: Transport> Connection<S> {
                 Ok(Err(fault)) => {
                     tracing::debug!(address = %candidate.address, %fault, "an attempt failed");
                     exchange.note_failed_attempt(&fault);
+                    if exchange.due().is_some_and(|due| due <= Instant::now()) {
+                        return Err(RouteError::TimedOut);
+                    }
                     attempts.note_fault(fault);
                 }
                 Ok(Ok(granted)) => match self.judge(exchange, &mut attempts, &granted) {

@@ -99,6 +99,11 @@ impl Exchange {
         }
     }
 
+    /// When an answer must have begun.
+    pub(super) fn due(&self) -> Option<Instant> {
+        Some(self.started + self.shared.limits.answer?)
+    }
+
     /// The body was read: from here on the request counts.
     pub(super) fn note_body(&mut self, facts: &BodyFacts, snapshot: &Snapshot) {
         self.record.model.clone_from(&facts.model);

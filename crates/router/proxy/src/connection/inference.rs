@@ -51,7 +51,7 @@ impl<S: Transport> Connection<S> {
             // What is left of the body would be taken for the next request.
             Err(error) => return self.fail(&mut exchange, &error, false, old).await,
         };
-        match self.answer(&mut exchange, &received).await {
+        match self.answer_in_time(&mut exchange, &received).await {
             Ok(granted) => {
                 // A stream may last long; the request's bytes are not needed for it.
                 drop(received);
@@ -60,6 +60,21 @@ impl<S: Transport> Connection<S> {
             }
             Err(error) => self.fail(&mut exchange, &error, keep_alive, old).await,
         }
+    }
+
+    /// The same within the time that the whole request has.
+    async fn answer_in_time(
+        &mut self,
+        exchange: &mut Exchange,
+        received: &Received,
+    ) -> Result<Granted, RouteError> {
+        let Some(due) = exchange.due() else {
+            return self.answer(exchange, received).await;
+        };
+        let answering = Box::pin(self.answer(exchange, received));
+        tokio::time::timeout_at(due.into(), answering)
+            .await
+            .unwrap_or(Err(RouteError::TimedOut))
     }
 
     /// An engine's answer to a request that was received.

@@ -12,6 +12,7 @@ mod cached;
 mod client;
 mod cluster;
 mod crowded;
+mod deadline;
 mod debug;
 mod drain;
 mod engine;
