@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     settings.router.scheduling = config_file::load(args.config_file.as_deref())?;
     settings.router.kv = settings::kv(args, &settings.router.scheduling.config, env)?;
     if settings.router.kv.is_none() && !settings::tokenizers(args, &env)?.is_empty() {
-        tracing::warn!("--tokenizer: nothing asks for tokens; kvcache-aware is not configured");
+        tracing::warn!("--tokenizer: nothing asks for tokens with --kv-index=off");
     }
     match raise_descriptor_limit() {
         Ok(limit) => tracing::info!(limit, "open descriptors"),

@@ -118,8 +118,9 @@ pub(crate) struct Args {
     /// Tell requests with the header `x-kthena-explain: 1` in an answer's header where they went and why.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) enable_explain_header: Option<GoFlag>,
-    /// Where `kvcache-aware` learns what engines hold in their caches: from the engines' own events, or from what
-    /// sidecars wrote to Redis. Without this flag: redis if `REDIS_HOST` is set, else events.
+    /// Where `kvcache-aware` and `adaptive` learn what engines hold in their caches: from the engines' own events, or
+    /// from what sidecars wrote to Redis. Without this flag: redis if `REDIS_HOST` is set and `kvcache-aware` takes part
+    /// at the start, else events. While neither takes part nobody is asked.
     #[arg(long, value_enum)]
     pub(super) kv_index: Option<KvIndexSource>,
     /// Port on which an engine publishes its cache events; further ranks use the ports after it.

@@ -197,13 +197,11 @@ pub(super) fn kv(
         .scorers
         .iter()
         .any(|(name, _)| *name == ScorerName::KvcacheAware);
-    if args.kv_index.is_none() && !asked {
-        return Ok(None);
-    }
     let (redis, _) = RedisConfig::from_env(&env);
+    // A plugin may come to need it later; nobody is listened to before.
     let source = args.kv_index.unwrap_or(match redis {
-        Some(_) => KvIndexSource::Redis,
-        None => KvIndexSource::Events,
+        Some(_) if asked => KvIndexSource::Redis,
+        _ => KvIndexSource::Events,
     });
     let source = match (source, redis) {
         (KvIndexSource::Off, _) => return Ok(None),

@@ -73,7 +73,8 @@ fn both_queues_and_shared_counts_come_from_the_environment() {
 }
 
 #[rstest]
-#[case::nobody_asks(&[], &[], false, None)]
+#[case::for_whoever_asks_later(&[], &[], false, Some("events"))]
+#[case::redis_for_other_things(&[], &[("REDIS_HOST", "redis")], false, Some("events"))]
 #[case::events_by_themselves(&[], &[], true, Some("events"))]
 #[case::redis_where_there_is_one(&[], &[("REDIS_HOST", "redis")], true, Some("redis"))]
 #[case::events_beside_a_redis(&["--kv-index=events"], &[("REDIS_HOST", "redis")], true, Some("events"))]

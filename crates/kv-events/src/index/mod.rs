@@ -152,6 +152,11 @@ impl CacheIndex {
         }
     }
 
+    /// Whether no engine holds anything, as far as is known.
+    pub fn is_empty(&self) -> bool {
+        self.counts.blocks.load(Ordering::Relaxed) == 0
+    }
+
     /// The block size most engines use, in tokens; `None` = no engine has announced a block yet.
     pub fn block_size(&self) -> Option<u32> {
         self.sizes().first().copied()

@@ -247,12 +247,15 @@ impl KvAware {
     /// Finds out a request's tokens and who holds them, by the settings of `kvcache-aware`.
     pub(crate) async fn learn(&self, asking: Asking<'_>, plugin: &KvcacheAwareConfig) -> Learned {
         let mut learned = Learned::default();
-        if let Index::Redis(index) = &self.index
-            && (asking.adapter || !index.is_up())
-        {
-            // Sidecars do not tell adapters apart; and tokens nobody is asked about need not be known.
-            learned.failed = (!asking.adapter).then_some(KvStage::Redis);
-            return learned;
+        // Tokens nobody is asked about need not be known.
+        match &self.index {
+            // Sidecars do not tell adapters apart.
+            Index::Redis(index) if asking.adapter || !index.is_up() => {
+                learned.failed = (!asking.adapter).then_some(KvStage::Redis);
+                return learned;
+            }
+            Index::Memory { index, .. } if index.is_empty() => return learned,
+            _ => {}
         }
         let begun = Instant::now();
         let tokens = self.tokens.find(asking.wanted(plugin)).await;

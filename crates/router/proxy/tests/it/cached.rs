@@ -10,14 +10,12 @@ use kthena_router_proxy::{
     EventSource, KvConfig, KvSource, RedisAddress, RouterConfig, SchedulerConfig, SchedulingConfig,
     ScrapeConfig, TokensConfig,
 };
-use rstest::rstest;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, get, post, post_with, soon};
-use crate::engine::Step;
-use crate::engine::{Engine, Script, answer, ok};
+use crate::engine::{Engine, Script, ok};
 use crate::setup::{TestRouter, config, view_of};
 
 const COMPLETIONS: &str = "/v1/completions";
@@ -61,7 +59,7 @@ pub(crate) fn events(port: u16) -> KvSource {
 pub(crate) struct Engines {
     pub(crate) addresses: Vec<SocketAddr>,
     /// Where each of them publishes its events.
-    events: u16,
+    pub(crate) events: u16,
     shutdown: CancellationToken,
 }
 
@@ -119,6 +117,14 @@ impl Engines {
             soon(heard).await;
         }
     }
+
+    /// Waits until the router hears every engine and knows that the first of them holds something.
+    pub(crate) async fn until_known(&self, router: &TestRouter) {
+        self.until_heard(router).await;
+        let mut engine = Client::connect(self.addresses[0]).await;
+        assert_eq!(engine.ask(&prompt("held")).await.status, 200);
+        soon(async { while value(router, "kv_index_blocks").await == 0 {} }).await;
+    }
 }
 
 /// The value of a family that has one series.
@@ -168,11 +174,10 @@ async fn a_prompt_goes_where_it_is_cached() {
     }
 
     let text = router.metrics().await;
-    let asked = 2 * (REPEATS + 1);
-    // Before the first block was announced nobody knows how long blocks are, so nothing could match.
-    let compared = asked - 1;
+    // Before the first block was announced there was nothing to ask for.
+    let asked = 2 * (REPEATS + 1) - 1;
     for line in [
-        format!(r#"kthena_router_kvcache_aware_match_ratio_count{{model="m"}} {compared}"#),
+        format!(r#"kthena_router_kvcache_aware_match_ratio_count{{model="m"}} {asked}"#),
         r#"kthena_router_kvcache_aware_match_ratio_bucket{model="m",le="0"} 1"#.to_owned(),
         format!(
             r#"kthena_router_kvcache_aware_tokenize_duration_seconds_count{{model="m"}} {asked}"#
@@ -207,44 +212,75 @@ fn redis(port: u16) -> KvSource {
     }
 }
 
-#[rstest]
-#[case::tokens(events, "tokenize", 2 * REPEATS as usize)]
-#[case::redis(redis, "redis", 1)]
+/// How often requests went without knowledge for what happened there.
+async fn until_failed(router: &TestRouter, stage: &str, times: u32) {
+    let line =
+        format!(r#"kthena_router_kvcache_aware_errors_total{{model="m",stage="{stage}"}} {times}"#);
+    router.until_metric(&line).await;
+}
+
 #[tokio::test]
-async fn what_is_down_costs_nothing_but_the_score(
-    #[case] source: fn(u16) -> KvSource,
-    #[case] stage: &str,
-    #[case] bound: usize,
-) {
-    let script = || -> Script {
-        Box::new(|_, seen| {
-            if seen.head.starts_with("POST /tokenize ") {
-                let busy = answer("503 Service Unavailable", "text/plain", "busy");
-                vec![Step::Send(busy)]
-            } else {
-                ok("{}")
-            }
-        })
-    };
-    let engines = Engine::start_several(vec![script(), script()]).await;
-    let config = by_cache(source(closed_port().await));
+async fn a_redis_that_is_down_costs_nothing_but_the_score() {
+    let engines = Engine::start_several(vec![idle(), idle()]).await;
+    let config = by_cache(redis(closed_port().await));
     let router = TestRouter::with(config, &[&engines[0], &engines[1]], &json!({})).await;
 
     for _ in 0..REPEATS {
         answered_by(&router, &prompt("word")).await;
     }
 
-    let line = format!(
-        r#"kthena_router_kvcache_aware_errors_total{{model="m",stage="{stage}"}} {REPEATS}"#
-    );
+    until_failed(&router, "redis", REPEATS).await;
+    assert_eq!(tokenized(&engines), 0, "nobody could be asked about them");
+}
+
+#[tokio::test]
+async fn engines_that_publish_nothing_are_not_asked_for_tokens() {
+    let engines = Engine::start_several(vec![idle(), idle()]).await;
+    let config = by_cache(events(closed_port().await));
+    let router = TestRouter::with(config, &[&engines[0], &engines[1]], &json!({})).await;
+
+    for _ in 0..REPEATS {
+        answered_by(&router, &prompt("word")).await;
+    }
+
+    assert_eq!(tokenized(&engines), 0);
     let text = router.metrics().await;
-    assert!(
-        text.lines().any(|other| other == line),
-        "{line}\nin\n{text}"
+    assert!(!text.contains("kvcache_aware_errors_total{"), "{text}");
+}
+
+#[tokio::test]
+async fn tokens_that_are_not_to_be_had_cost_nothing_but_the_score() {
+    let engines = Engines::start(1).await;
+    let mut config = by_cache(events(engines.events));
+    let text = format!(
+        "scheduler: {{plugins: {{Score: {{enabled: [{{name: kvcache-aware, weight: 1}}]}}}}, \
+         pluginConfig: [{{name: kvcache-aware, args: {{vllmTokenizerPort: {}}}}}]}}",
+        closed_port().await
     );
+    config.scheduling.config = SchedulerConfig::read(&text).unwrap().config;
+    let router = TestRouter::start(config).await;
+    let mut view = view_of(&engines.addresses, &json!({}));
+    router.publisher.publish(view.snapshot());
+    engines.until_known(&router).await;
+
+    for _ in 0..REPEATS {
+        answered_by(&router, &prompt("word")).await;
+    }
+
+    until_failed(&router, "tokenize", REPEATS).await;
+}
+
+/// An engine that answers anything.
+fn idle() -> Script {
+    Box::new(|_, _| ok("{}"))
+}
+
+/// How often engines were asked for tokens.
+fn tokenized(engines: &[Engine]) -> usize {
     let asked = engines.iter().flat_map(Engine::seen);
-    let asked = asked.filter(|seen| seen.head.starts_with("POST /tokenize "));
-    assert!(asked.count() < bound, "who failed is left alone");
+    asked
+        .filter(|seen| seen.head.starts_with("POST /tokenize "))
+        .count()
 }
 
 #[tokio::test]
@@ -257,6 +293,7 @@ async fn a_prompt_with_a_cache_of_its_own_is_not_asked_about() {
     let salted = json!({"model": "m", "prompt": text, "max_tokens": 1, "cache_salt": "pepper"});
     let shared = json!({"model": "m", "prompt": text, "max_tokens": 1});
     let tokenized = r#"kthena_router_kvcache_aware_tokenize_duration_seconds_count{model="m"} "#;
+    engines.until_known(&router).await;
 
     for body in [&salted, &shared] {
         let answer = router.ask(&post(COMPLETIONS, &body.to_string())).await;

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use crate::cached::{by_cache, events};
+use crate::cached::{Engines, by_cache, events};
 use crate::client::{CHAT, chat, get, post, post_with, soon};
 use crate::engine::{Engine, LAST_CHUNK, STREAM_HEAD, Seen, Step, answer, event, ok};
 use crate::pairs;
@@ -483,11 +483,14 @@ async fn engines_are_asked_for_tokens_in_tls_too() {
         ok("{}")
     })
     .await;
+    // Tells on the same address what it holds, as if it were that engine.
+    let other = Engines::start(1).await;
     let config = RouterConfig {
         engine_trust: trusting(&authority.file).engine_trust,
-        ..by_cache(events(1))
+        ..by_cache(events(other.events))
     };
     let router = router(config, &engine).await;
+    other.until_known(&router).await;
 
     assert_eq!(router.ask(&chat("m")).await.status, 200);
 

@@ -70,7 +70,7 @@ async fn a_prompt_tokenized_here_goes_where_it_is_cached() {
     let router = TestRouter::start(config).await;
     let mut view = view_of(&engines.addresses, &json!({}));
     router.publisher.publish(view.snapshot());
-    engines.until_heard(&router).await;
+    engines.until_known(&router).await;
 
     goes_where_it_is_cached(&router, &["one", "other"]).await;
 
@@ -94,7 +94,7 @@ async fn a_folder_of_another_model_is_found_out() {
     let router = TestRouter::start(config).await;
     let mut view = view_of(&engines.addresses, &json!({}));
     router.publisher.publish(view.snapshot());
-    engines.until_heard(&router).await;
+    engines.until_known(&router).await;
 
     answered_by(&router, &prompt("one")).await;
     let line = r#"kthena_router_tokenizer_differs{model="m",kind="text"} 1"#;
