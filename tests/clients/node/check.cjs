@@ -26,6 +26,7 @@ const checks = {
     const ids = []
     for await (const model of client.models.list()) ids.push(model.id)
     assert(ids.includes(MODEL), `${MODEL} is not in ${ids}`)
+    assert.equal((await client.models.retrieve(MODEL)).id, MODEL)
   },
 
   async 'a chat is answered'() {

@@ -24,6 +24,7 @@ client = openai.OpenAI(
 def models_are_listed():
     models = [model.id for model in client.models.list()]
     assert MODEL in models, f"{MODEL} is not in {models}"
+    assert client.models.retrieve(MODEL).id == MODEL
 
 
 def a_chat_is_answered():

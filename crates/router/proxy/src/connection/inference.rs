@@ -11,6 +11,7 @@ use kthena_router_pipeline::{
     RouteError, Way,
 };
 use kthena_router_scheduler::Profile;
+use serde_json::{Value, json};
 
 use super::dispatch::{Errand, Granted};
 use super::exchange::{Exchange, Form};
@@ -40,11 +41,8 @@ impl<S: Transport> Connection<S> {
         if let Some(error) = self.refusal() {
             return self.fail(&mut exchange, &error, false, old).await;
         }
-        if head.path(buffer) == "/v1/models"
-            && head.method(buffer) == "GET"
-            && self.worker.shared.is_synced()
-        {
-            return self.list_models(&mut exchange, &head).await;
+        if let Some(answer) = self.about_models(&head) {
+            return self.tell(&mut exchange, &head, answer).await;
         }
         let received = match self.receive(head).await {
             Ok(received) => received,
@@ -215,21 +213,42 @@ impl<S: Transport> Connection<S> {
         Ok((plan, session))
     }
 
-    async fn list_models(&mut self, exchange: &mut Exchange, head: &RequestHead) -> Next {
-        let snapshot = self.worker.shared.snapshot.load_full();
-        let entries: Vec<_> = snapshot
-            .routes
-            .models()
-            .into_iter()
-            .map(|id| serde_json::json!({"id": id, "object": "model", "created": 0, "owned_by": "kthena"}))
-            .collect();
-        let body = serde_json::json!({"object": "list", "data": entries}).to_string();
-        let reply = Reply::json(200, body).with("x-request-id", exchange.record.request_id.clone());
-        exchange.record.status = reply.status();
-        exchange.note_answer(None);
-        let next = self
-            .send(&reply, head.keep_alive && !head.has_body(), head.old)
-            .await;
+    /// What the router answers to a question about its models, or about one of them.
+    fn about_models(&self, head: &RequestHead) -> Option<Result<Value, RouteError>> {
+        let buffer = self.client.received();
+        let one = head.path(buffer).strip_prefix("/v1/models")?;
+        if head.method(buffer) != "GET" || !self.worker.shared.is_synced() {
+            return None;
+        }
+        let snapshot = self.worker.shared.snapshot.load();
+        let mut names = snapshot.routes.models().into_iter();
+        if one.is_empty() {
+            let all: Vec<Value> = names.map(model).collect();
+            return Some(Ok(json!({"object": "list", "data": all})));
+        }
+        let name = decoded(one.strip_prefix('/')?);
+        let found = names.find(|own| own.as_bytes() == &*name);
+        (!head.has_body()).then(|| found.map(model).ok_or(RouteError::NoRoute))
+    }
+
+    /// Answers what the router knows by itself.
+    async fn tell(
+        &mut self,
+        exchange: &mut Exchange,
+        head: &RequestHead,
+        answer: Result<Value, RouteError>,
+    ) -> Next {
+        let keep_alive = head.keep_alive && !head.has_body();
+        let next = match answer {
+            Ok(body) => {
+                let reply = Reply::json(200, body.to_string())
+                    .with("x-request-id", exchange.record.request_id.clone());
+                exchange.record.status = reply.status();
+                exchange.note_answer(None);
+                self.send(&reply, keep_alive, head.old).await
+            }
+            Err(error) => self.fail(exchange, &error, keep_alive, head.old).await,
+        };
         self.client.consume(head.size);
         next
     }
@@ -253,6 +272,11 @@ impl<S: Transport> Connection<S> {
         }
         self.send(&reply, keep_alive, old).await
     }
+}
+
+/// A model as OpenAI's API tells of it.
+fn model(id: &str) -> Value {
+    json!({"id": id, "object": "model", "created": 0, "owned_by": "kthena"})
 }
 
 /// The client's id of the request, or a random UUID of version 4.

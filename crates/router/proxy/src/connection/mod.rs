@@ -227,6 +227,7 @@ impl<S: Transport> Connection<S> {
             BadHead::Malformed => "malformed request",
             BadHead::TooLarge => "request header fields too large",
             BadHead::Ambiguous => "ambiguous message length",
+            BadHead::Host => "a request needs one Host header",
             BadHead::TooSlow => "the request header did not arrive in time",
         };
         self.send(&Reply::text(bad.status(), message), false, false)

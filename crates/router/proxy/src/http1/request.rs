@@ -28,6 +28,8 @@ pub(crate) enum BadHead {
     Malformed,
     TooLarge,
     Ambiguous,
+    /// Not one Host (RFC 9112, section 3.2): those who read it differently would disagree on whom it is for.
+    Host,
     /// It did not arrive in time.
     TooSlow,
 }
@@ -35,7 +37,7 @@ pub(crate) enum BadHead {
 impl BadHead {
     pub(crate) fn status(self) -> u16 {
         match self {
-            Self::Malformed | Self::Ambiguous => 400,
+            Self::Malformed | Self::Ambiguous | Self::Host => 400,
             Self::TooLarge => 431,
             Self::TooSlow => 408,
         }
@@ -63,6 +65,10 @@ impl RequestHead {
         let old = version == 0;
         if old && length == Length::Chunked {
             return Err(BadHead::Ambiguous);
+        }
+        let hosts = fields.all(buffer, "host").count();
+        if hosts > 1 || (hosts == 0 && !old) {
+            return Err(BadHead::Host);
         }
         let connection = |word: &str| {
             fields

@@ -30,8 +30,9 @@ pub(super) fn request<B>(request: &Request<B>, ended: bool) -> (Bytes, Framing) 
         ],
     );
     let headers = request.headers();
-    if let (None, Some(authority)) = (headers.get(HOST), uri.authority()) {
-        push(&mut out, &[b"host: ", authority.as_str().as_bytes()]);
+    if headers.get(HOST).is_none() {
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        push(&mut out, &[b"host: ", authority.as_bytes()]);
     }
     let mut cookies = Vec::new();
     for (name, value) in headers {

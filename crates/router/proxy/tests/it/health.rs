@@ -1,6 +1,7 @@
 //! What the router answers itself.
 
 use kthena_router_view::View;
+use serde_json::json;
 
 use crate::client::{Client, chat, get, post};
 use crate::engine::{Engine, ok};
@@ -75,7 +76,7 @@ async fn models_are_listed_by_name() {
 
     let models = router.ask(&get("/v1/models")).await;
 
-    let expected = serde_json::json!({"object": "list", "data": [
+    let expected = json!({"object": "list", "data": [
         {"id": "adapter", "object": "model", "created": 0, "owned_by": "kthena"},
         {"id": "m", "object": "model", "created": 0, "owned_by": "kthena"},
     ]});
@@ -84,8 +85,33 @@ async fn models_are_listed_by_name() {
     router.publisher.publish(View::default().snapshot());
     assert_eq!(
         router.ask(&get("/v1/models")).await.json()["data"],
-        serde_json::json!([])
+        json!([])
     );
+}
+
+#[tokio::test]
+async fn a_model_is_told_of_by_name() {
+    let router = TestRouter::serving(&[]).await;
+    let mut client = router.client().await;
+
+    for (path, expected) in [
+        ("/v1/models/m", Some("m")),
+        ("/v1/models/adapte%72?a=b", Some("adapter")),
+        ("/v1/models/stranger", None),
+        ("/v1/models/", None),
+    ] {
+        let answer = client.ask(&get(path)).await;
+        if let Some(id) = expected {
+            let model = json!({"id": id, "object": "model", "created": 0, "owned_by": "kthena"});
+            assert_eq!((answer.status, answer.json()), (200, model), "{path}");
+        } else {
+            let code = &answer.json()["error"]["code"];
+            assert_eq!(
+                (answer.status, code.as_str()),
+                (404, Some("model_not_found"))
+            );
+        }
+    }
 }
 
 #[tokio::test]

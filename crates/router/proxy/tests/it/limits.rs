@@ -87,6 +87,26 @@ async fn a_header_that_is_too_large(#[case] fields: usize, #[case] size: usize) 
     assert_eq!(answer.header("connection"), Some("close"));
 }
 
+#[rstest]
+#[case::none("HTTP/1.1\r\n", 400)]
+#[case::two("HTTP/1.1\r\nhost: a\r\nHost: a\r\n", 400)]
+#[case::two_in_old("HTTP/1.0\r\nhost: a\r\nhost: b\r\n", 400)]
+#[case::empty("HTTP/1.1\r\nhost:\r\n", 200)]
+#[case::none_in_old("HTTP/1.0\r\n", 200)]
+#[tokio::test]
+async fn a_request_names_one_host(#[case] head: &str, #[case] status: u16) {
+    let router = router(config()).await;
+
+    let answer = router
+        .ask(format!("GET /healthz {head}\r\n").as_bytes())
+        .await;
+
+    assert_eq!(answer.status, status);
+    if status != 200 {
+        assert_eq!(answer.text(), "a request needs one Host header");
+    }
+}
+
 #[tokio::test]
 async fn a_header_that_trickles_in_is_given_up() {
     let router = router(impatient()).await;

@@ -6,7 +6,7 @@ use kthena_router_observability::figures::TokenizerFigures;
 use rstest::rstest;
 use serde_json::json;
 
-use super::LocalTokenizer;
+use super::{LocalTokenizer, Pool};
 use crate::tokens::tests::{Engine, find, with};
 use crate::tokens::{TokenFault, Tokens, TokensConfig};
 
@@ -166,10 +166,12 @@ async fn what_is_not_tokenized_is_counted(
 #[tokio::test]
 async fn nobody_waits_longer_than_the_budget() {
     let engine = Engine::start(&[]).await;
-    let tokens = with(&TokensConfig {
-        budget: Duration::ZERO,
+    let mut tokens = with(&TokensConfig {
+        budget: Duration::from_millis(5),
         ..config(Path::new(VECTORS).join("byte-level"))
     });
+    // Nobody takes the work up, as when all threads are busy.
+    tokens.local.as_mut().unwrap().pool = Pool::start(0).unwrap();
     assert_eq!(
         find(&tokens, engine.port, QUESTION).await,
         Err(TokenFault::Late)
