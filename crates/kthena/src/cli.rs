@@ -42,16 +42,16 @@ Examples:
     Router(Box<router::Args>),
     /// Tell where the router would send a request, and why.
     Explain(explain::Args),
-    /// List `ModelServing`s.
+    /// List ModelServings.
     Get(verbs::GetArgs),
-    /// Tell everything about one `ModelServing`.
+    /// Tell everything about one ModelServing.
     Describe(verbs::DescribeArgs),
     /// Watch, hold, resume or take back a rollout.
     #[command(subcommand)]
     Rollout(verbs::RolloutCommand),
     /// Run the controllers on a Kubernetes cluster.
     ControllerManager(Box<controller_manager::Args>),
-    /// Run a simulated engine that speaks like vLLM or `SGLang`.
+    /// Run a simulated engine that speaks like vLLM or SGLang.
     Engine(engine::Args),
     /// Compare policies and layouts on simulated engines.
     #[command(subcommand)]

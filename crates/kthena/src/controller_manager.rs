@@ -79,7 +79,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "5")]
     workers: NonZeroUsize,
     /// Controllers to run: `*` for all, `name` or `+name` for one, `-name` for all but one; `-leaderworkerset` leaves
-    /// `LeaderWorkerSet`s to another controller.
+    /// LeaderWorkerSets to another controller.
     #[arg(long, default_value = "*", allow_hyphen_values = true)]
     controllers: String,
     /// Requests per second to the API server; 0 = no limit but its own.

@@ -94,7 +94,7 @@ pub(crate) struct UpArgs {
     /// Port of the router on 127.0.0.1; 0 = any that is free
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// The router's configuration file, as `kthena router` takes it; without it, what the `ConfigMap`
+    /// The router's configuration file, as `kthena router` takes it; without it, what the ConfigMap
     /// kthena-router-config says
     #[arg(long, value_name = "FILE")]
     config_file: Option<PathBuf>,

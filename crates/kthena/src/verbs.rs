@@ -1,4 +1,4 @@
-//! `kthena get`, `describe` and `rollout`: what a person asks about `ModelServing`s and tells them.
+//! `kthena get`, `describe` and `rollout`: what a person asks about ModelServings and tells them.
 //!
 //! They speak to whatever API server the kubeconfig names: a cluster's, or that of local mode.
 //!
@@ -87,7 +87,7 @@ impl Session {
         self.client.request(request).await.map_err(plain)
     }
 
-    /// One `ModelServing`, whole.
+    /// One ModelServing, whole.
     async fn serving(&self, name: &str) -> Result<Value> {
         let key = ObjectKey::new(&*self.namespace, name);
         self.read(Target::of::<ModelServing>().object(&key)).await

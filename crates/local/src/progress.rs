@@ -11,7 +11,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// One line for each `ModelServing` and pod that looks different from the last call.
+    /// One line for each ModelServing and pod that looks different from the last call.
     pub fn changes(&mut self, view: &View) -> Vec<String> {
         let now: BTreeMap<String, String> = view
             .pods()

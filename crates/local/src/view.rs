@@ -14,11 +14,11 @@ use kthena_controllers_driver::LeaderWorkerSet;
 pub struct View {
     /// In order of namespace and name.
     pub servings: Vec<ServingView>,
-    /// Pods that belong to no `ModelServing`.
+    /// Pods that belong to no ModelServing.
     pub others: Vec<PodView>,
 }
 
-/// A `ModelServing` and its groups.
+/// A ModelServing and its groups.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServingView {
     /// `name`, or `namespace/name` outside the default namespace.
@@ -42,7 +42,7 @@ pub struct ServingView {
 pub struct PodView {
     /// `name`, or `namespace/name` outside the default namespace.
     pub name: String,
-    /// `role-ordinal`, empty for a pod of no `ModelServing`.
+    /// `role-ordinal`, empty for a pod of no ModelServing.
     pub role: String,
     /// One word or reason, as `kubectl get pods` shows it.
     pub state: String,
@@ -110,7 +110,7 @@ impl View {
         Self { servings, others }
     }
 
-    /// Adds `LeaderWorkerSet`s whose `ModelServing` is not there yet: they are waited for too.
+    /// Adds LeaderWorkerSets whose ModelServing is not there yet: they are waited for too.
     pub fn expect<'a>(&mut self, sets: impl IntoIterator<Item = &'a LeaderWorkerSet>) {
         for set in sets {
             let waiting = set_view(set);

@@ -22,7 +22,7 @@ impl Controller {
     }
 }
 
-/// Name of the part of the `ModelServing` controller that serves `LeaderWorkerSet`s; it is on unless it is excluded.
+/// Name of the part of the ModelServing controller that serves LeaderWorkerSets; it is on unless it is excluded.
 const LEADER_WORKER_SETS: &str = "leaderworkerset";
 
 /// Reads a comma separated list. Naming a controller beats excluding it; `*` stands for all that are not excluded,
@@ -44,7 +44,7 @@ pub(super) fn enabled(list: &str) -> BTreeSet<Controller> {
     }
 }
 
-/// Whether the `ModelServing` controller serves `LeaderWorkerSet`s too.
+/// Whether the ModelServing controller serves LeaderWorkerSets too.
 pub(super) fn serves_leader_worker_sets(list: &str) -> bool {
     is_named(list, LEADER_WORKER_SETS) || !is_excluded(list, LEADER_WORKER_SETS)
 }

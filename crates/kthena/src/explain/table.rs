@@ -7,6 +7,9 @@ use serde_json::Value;
 /// Columns of the candidates.
 const COLUMNS: [&str; 6] = ["", "POD", "ADDRESS", "SCORE", "IN FLIGHT", "SCORES"];
 
+/// Names that are shown of a list.
+const NAMES: usize = 10;
+
 /// The decision as lines, then its candidates as a table.
 pub(super) fn render(decision: &Value) -> String {
     let mut out = String::new();
@@ -28,6 +31,8 @@ pub(super) fn render(decision: &Value) -> String {
     line("Connector", text(&decision["connector"]));
     line("Pod", choice(decision));
     line("Refused", refusal(&decision["error"]));
+    line("Unmatched", names(&decision["unmatched"]));
+    line("Models", names(&decision["models"]));
     let rows = rows(decision);
     if !rows.is_empty() {
         out.push('\n');
@@ -81,6 +86,18 @@ fn choice(decision: &Value) -> Option<String> {
 fn refusal(error: &Value) -> Option<String> {
     let message = text(&error["message"])?;
     Some(format!("{} {message}", plain(&error["status"])))
+}
+
+/// Names after each other; a router may know thousands.
+fn names(names: &Value) -> Option<String> {
+    let names = names.as_array()?;
+    let mut shown: Vec<String> = names.iter().take(NAMES).map(plain).collect();
+    if names.len() > NAMES {
+        shown.push(format!("and {} more", names.len() - NAMES));
+    } else if names.is_empty() {
+        shown.push("none has a route".to_owned());
+    }
+    Some(shown.join(", "))
 }
 
 fn rows(decision: &Value) -> Vec<[String; 6]> {

@@ -100,15 +100,22 @@ Left out:
     assert_eq!(table::render(&decision), expected);
 }
 
-#[test]
-fn a_refusal() {
-    let decision = json!({
-        "model": "x", "error": {"status": 404, "code": "model_not_found", "message": "route not found"},
-    });
+#[rstest]
+#[case::of_few_models(json!({"models": ["a", "b"]}), "Models    a, b")]
+#[case::of_no_models(json!({"models": []}), "Models    none has a route")]
+#[case::of_many_models(
+    json!({"models": vec!["m"; 12]}),
+    "Models    m, m, m, m, m, m, m, m, m, m, and 2 more"
+)]
+#[case::by_rules(json!({"unmatched": ["ns/gold", "ns/free"]}), "Unmatched ns/gold, ns/free")]
+fn a_refusal(#[case] mut decision: Value, #[case] last: &str) {
+    decision["model"] = json!("x");
+    decision["error"] =
+        json!({"status": 404, "code": "model_not_found", "message": "route not found"});
 
     assert_eq!(
         table::render(&decision),
-        "Model     x\nRefused   404 route not found\n"
+        format!("Model     x\nRefused   404 route not found\n{last}\n")
     );
 }
 

@@ -64,7 +64,7 @@ pub(crate) struct Args {
     /// Serve the listeners of Gateways.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) enable_gateway_api: Option<GoFlag>,
-    /// Serve `HTTPRoutes` to `InferencePools`; needs --enable-gateway-api.
+    /// Serve HTTPRoutes to InferencePools; needs --enable-gateway-api.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) enable_gateway_api_inference_extension: Option<GoFlag>,
     /// Port of the metrics listener.

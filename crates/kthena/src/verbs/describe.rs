@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// Pods that carry the name of a `ModelServing`.
+/// Pods that carry the name of a ModelServing.
 pub(super) async fn pods_of(session: &Session, name: &str) -> Result<Vec<Pod>> {
     let selector = format!("{}={name}", labels::MODEL_SERVING_NAME);
     decode(session.list(&Target::of::<Pod>(), false, &selector).await?)

@@ -1,4 +1,4 @@
-//! Texts about `ModelServing`s. Pure: the time is an argument.
+//! Texts about ModelServings. Pure: the time is an argument.
 
 use std::collections::BTreeMap;
 

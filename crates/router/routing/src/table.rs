@@ -176,11 +176,8 @@ impl RouteTable {
     /// The target of a request. Base names win over adapter names: a model that is the base of any route is never
     /// looked up as an adapter.
     pub fn select(&self, facts: &RouteFacts<'_>, draw: u64) -> Option<Selection<'_>> {
-        let (candidates, adapter) = match self.base.get(facts.model) {
-            Some(candidates) => (candidates, false),
-            None => (self.adapters.get(facts.model)?, true),
-        };
-        candidates.iter().find_map(|route| {
+        let (adapter, mut routes) = self.routes(facts.model);
+        routes.find_map(|route| {
             let (rule, target) = route.select(facts, draw)?;
             Some(Selection {
                 route,
@@ -193,13 +190,16 @@ impl RouteTable {
 
     /// Every target of the routes that answer for `model`, and whether it is the name of an adapter.
     pub fn targets(&self, model: &str) -> (bool, impl Iterator<Item = &Target>) {
+        let (adapter, routes) = self.routes(model);
+        let targets = routes.flat_map(|route| route.rules.iter().flat_map(Rule::targets));
+        (adapter, targets)
+    }
+
+    /// Whether `model` is not the name of a base, and the routes that answer for it, oldest first.
+    pub fn routes(&self, model: &str) -> (bool, impl Iterator<Item = &Arc<Route>>) {
         let base = self.base.get(model);
         let routes = base.or_else(|| self.adapters.get(model));
-        let targets = routes
-            .into_iter()
-            .flatten()
-            .flat_map(|route| route.rules.iter().flat_map(Rule::targets));
-        (base.is_none(), targets)
+        (base.is_none(), routes.into_iter().flatten())
     }
 
     /// Every name whose tokens are limited. Of the routes of a name the oldest that has a limit decides.

@@ -62,8 +62,23 @@ fn decide(shared: &Shared, question: &Question<'_>, rng: &mut Rng) -> Value {
             "code": outcome.code,
             "message": error.to_string(),
         });
+        if matches!(error, RouteError::NoRoute) {
+            tell_routes(shared, &mut told);
+        }
     }
     told
+}
+
+/// Adds which routes of the model did not match, or, if it has none, which models have routes.
+fn tell_routes(shared: &Shared, told: &mut Value) {
+    let routes = &shared.snapshot.load().routes;
+    let (_, own) = routes.routes(told["model"].as_str().unwrap_or_default());
+    let unmatched: Vec<&str> = own.map(|route| &**route.key()).collect();
+    if unmatched.is_empty() {
+        told["models"] = json!(routes.models());
+    } else {
+        told["unmatched"] = json!(unmatched);
+    }
 }
 
 fn stages(

@@ -221,14 +221,14 @@ impl<S: Transport> Connection<S> {
             return None;
         }
         let snapshot = self.worker.shared.snapshot.load();
-        let mut names = snapshot.routes.models().into_iter();
         if one.is_empty() {
-            let all: Vec<Value> = names.map(model).collect();
+            let all: Vec<Value> = snapshot.routes.models().into_iter().map(model).collect();
             return Some(Ok(json!({"object": "list", "data": all})));
         }
         let name = decoded(one.strip_prefix('/')?);
-        let found = names.find(|own| own.as_bytes() == &*name);
-        (!head.has_body()).then(|| found.map(model).ok_or(RouteError::NoRoute))
+        let name = str::from_utf8(&name).unwrap_or_default();
+        let known = snapshot.routes.known(name);
+        (!head.has_body()).then(|| known.map(|id| model(id)).ok_or(RouteError::NoRoute))
     }
 
     /// Answers what the router knows by itself.

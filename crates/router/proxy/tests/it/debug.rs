@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, Client, get, post};
 use crate::engine::{Engine, Script, ok};
-use crate::setup::{TestRouter, config};
+use crate::setup::{TestRouter, config, view};
 
 fn idle() -> Script {
     Box::new(|_, _| ok("{}"))
@@ -83,6 +83,30 @@ async fn what_would_be_refused_is_told_with_the_status() {
             .unwrap()
             .contains("question")
     );
+}
+
+#[tokio::test]
+async fn what_no_route_takes_is_told_with_the_routes_there_are() {
+    let (router, debug) = router(&[]).await;
+    let mut view = view(&[], &json!({}));
+    let gold = json!({
+        "metadata": {"namespace": "ns", "name": "gold"},
+        "spec": {"modelName": "gold", "rules": [{
+            "modelMatch": {"headers": {"x-tier": {"exact": "gold"}}},
+            "targetModels": [{"modelServerName": "s"}],
+        }]},
+    });
+    view.apply_route(&serde_json::from_value(gold).unwrap());
+    router.publisher.publish(view.snapshot());
+    let ask = async |model| explain(debug, &json!({"body": {"model": model, "prompt": "a"}})).await;
+
+    let unknown = ask("x").await.json();
+    assert_eq!(unknown["models"], json!(["adapter", "gold", "m"]));
+    assert_eq!(unknown.get("unmatched"), None);
+
+    let unmatched = ask("gold").await.json();
+    assert_eq!(unmatched["unmatched"], json!(["ns/gold"]));
+    assert_eq!(unmatched.get("models"), None);
 }
 
 #[tokio::test]
