@@ -232,7 +232,9 @@ pub(crate) fn faults(manifest: &Manifest, status: &Status) -> Vec<ManifestFault>
         return causes
             .iter()
             .map(|cause| {
-                manifest.fault(&cause.field, format!("{}: {}", cause.field, cause.message))
+                // What checks replica counts writes a leading dot.
+                let field = cause.field.trim_start_matches('.');
+                manifest.fault(field, format!("{field}: {}", cause.message))
             })
             .collect();
     }

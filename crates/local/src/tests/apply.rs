@@ -21,6 +21,11 @@ fn manifest() -> Manifest {
         {"field": "spec.roles[0].name", "message": "Invalid value: \"X\"", "reason": "FieldValueInvalid"}]}}),
     &["m.yaml:6: spec.replicas: Invalid value: -1", "m.yaml:8: spec.roles[0].name: Invalid value: \"X\""],
 )]
+#[case::a_replica_count(
+    json!({"message": "invalid", "details": {"causes": [
+        {"field": ".spec.replicas", "message": "Invalid value: -1: should be a non-negative integer", "reason": "FieldValueInvalid"}]}}),
+    &["m.yaml:6: spec.replicas: Invalid value: -1: should be a non-negative integer"],
+)]
 #[case::an_admission_refusal(
     json!({"message": "admission webhook \"x\" denied the request: validation failed:\n  - spec.replicas: Invalid value: -1: too few\n  - spec.roles[0].name: Required value"}),
     &["m.yaml:6: spec.replicas: Invalid value: -1: too few", "m.yaml:8: spec.roles[0].name: Required value"],
