@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use kthena_router_filters::queue::{Ask, Permit, Queues, Waiting};
+use kthena_router_filters::queue::{Ask, Engines, Permit, Queues, Waiting};
 use kthena_router_filters::{Clock, Now};
 
 use crate::workload::Queueing;
@@ -59,13 +59,15 @@ impl Line {
     pub(crate) fn enter(&mut self, session: u32, user: u32, tokens: u32, now: Duration) -> bool {
         self.set(now);
         let name = user_name(user);
-        let entered = self.queues.enter(&Ask {
+        let ask = Ask {
             model: MODEL,
             user: &name,
             input_tokens: tokens.into(),
             ..Ask::default()
-        });
-        let Ok(waiting) = entered else { return false };
+        };
+        let Ok(waiting) = self.queues.enter(&ask, Engines::default) else {
+            return false;
+        };
         self.waiting.push((session, now, Box::pin(waiting)));
         true
     }

@@ -5,7 +5,15 @@ use std::fmt::Write;
 use serde_json::Value;
 
 /// Columns of the candidates.
-const COLUMNS: [&str; 6] = ["", "POD", "ADDRESS", "SCORE", "IN FLIGHT", "SCORES"];
+const COLUMNS: [&str; 7] = [
+    "",
+    "POD",
+    "ADDRESS",
+    "SCORE",
+    "IN FLIGHT",
+    "MEASURED",
+    "SCORES",
+];
 
 /// Names that are shown of a list.
 const NAMES: usize = 10;
@@ -100,7 +108,7 @@ fn names(names: &Value) -> Option<String> {
     Some(shown.join(", "))
 }
 
-fn rows(decision: &Value) -> Vec<[String; 6]> {
+fn rows(decision: &Value) -> Vec<[String; 7]> {
     let mut rows = Vec::new();
     for candidate in decision["candidates"].as_array().into_iter().flatten() {
         rows.push(row(candidate, if rows.is_empty() { "*" } else { "" }));
@@ -112,7 +120,7 @@ fn rows(decision: &Value) -> Vec<[String; 6]> {
 }
 
 /// A candidate. The mark is `*` for the one that is asked first, `+` for the prefill half of the one above.
-fn row(candidate: &Value, mark: &str) -> [String; 6] {
+fn row(candidate: &Value, mark: &str) -> [String; 7] {
     let scores = candidate["scores"].as_array();
     let scores: Vec<String> = scores
         .into_iter()
@@ -133,11 +141,18 @@ fn row(candidate: &Value, mark: &str) -> [String; 6] {
         plain(&candidate["address"]),
         plain(&candidate["score"]),
         plain(&candidate["inFlight"]),
+        age(&candidate["sampleAgeSeconds"]),
         scores.join(", "),
     ]
 }
 
-fn push_table(rows: &[[String; 6]], out: &mut String) {
+/// How long ago the engine told its state.
+fn age(seconds: &Value) -> String {
+    let told = seconds.as_f64().map(|age| format!("{age:.1} s ago"));
+    told.unwrap_or_else(|| "-".to_owned())
+}
+
+fn push_table(rows: &[[String; 7]], out: &mut String) {
     let header = COLUMNS.map(str::to_owned);
     let width = |column: usize| {
         let cells = std::iter::once(&header).chain(rows);
@@ -146,7 +161,7 @@ fn push_table(rows: &[[String; 6]], out: &mut String) {
             .max()
             .unwrap_or(0)
     };
-    let widths: [usize; 6] = std::array::from_fn(width);
+    let widths: [usize; 7] = std::array::from_fn(width);
     for row in std::iter::once(&header).chain(rows) {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {

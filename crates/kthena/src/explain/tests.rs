@@ -72,7 +72,8 @@ fn the_table() {
         "upstreamModel": "llama", "connector": null, "considered": 3,
         "pod": "s-0", "reason": "best score", "runnerUp": "s-1",
         "candidates": [
-            {"pod": "s-0", "address": "10.0.0.1:8000", "score": 180, "inFlight": 2, "prefill": null,
+            {"pod": "s-0", "address": "10.0.0.1:8000", "score": 180, "inFlight": 2,
+             "sampleAgeSeconds": 1.234, "prefill": null,
              "scores": [{"plugin": "prefix-cache", "score": 80, "weight": 1},
                         {"plugin": "least-request", "score": 50, "weight": 2}]},
             {"pod": "s-1", "address": "10.0.0.2:8000", "score": 100, "inFlight": 0, "scores": [],
@@ -89,10 +90,10 @@ Server    ns/s
 Asks for  llama
 Pod       s-0: best score; next would be s-1
 
-   POD  ADDRESS        SCORE  IN FLIGHT  SCORES
-*  s-0  10.0.0.1:8000  180    2          prefix-cache 80, least-request 50 x2
-   s-1  10.0.0.2:8000  100    0
-+  p-0  10.0.0.3:8000  7      1
+   POD  ADDRESS        SCORE  IN FLIGHT  MEASURED   SCORES
+*  s-0  10.0.0.1:8000  180    2          1.2 s ago  prefix-cache 80, least-request 50 x2
+   s-1  10.0.0.2:8000  100    0          -
++  p-0  10.0.0.3:8000  7      1          -
 
 Left out:
   s-2: ejected for 900 ms more

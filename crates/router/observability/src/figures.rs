@@ -22,8 +22,8 @@ pub struct RouterFigures {
     pub queues: Option<QueueFigures>,
     /// Bindings of sessions to pods.
     pub sessions: SessionFigures,
-    /// Visits of engines that ended, and those of them that brought nothing; `None` = they are not visited.
-    pub visits: Option<(u64, u64)>,
+    /// Visits of engines; `None` = they are not visited.
+    pub visits: Option<VisitFigures>,
     /// The index of the engines' caches; `None` = there is none.
     pub index: Option<IndexFigures>,
     /// The router's own tokenizers, one per model.
@@ -76,6 +76,17 @@ pub struct OneQueue {
     pub waits: Vec<u64>,
     /// All waits together.
     pub waited: Duration,
+}
+
+/// Visits of engines, which ask for their state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VisitFigures {
+    /// Visits that ended, well or not.
+    pub ended: u64,
+    /// Those of them that brought nothing.
+    pub failed: u64,
+    /// Engines whose last known state is too old to go by.
+    pub outdated: u64,
 }
 
 /// Bindings of sessions to pods.
@@ -139,11 +150,8 @@ impl RouterFigures {
             queues.write(out);
         }
         self.sessions.write(out);
-        if let Some((visits, failures)) = &self.visits {
-            let help = "Visits of engines for their state, failed ones included.";
-            counter(out, "engine_scrapes_total", help, visits);
-            let help = "Visits of engines that brought nothing.";
-            counter(out, "engine_scrape_failures_total", help, failures);
+        if let Some(visits) = &self.visits {
+            visits.write(out);
         }
         match &self.index {
             Some(IndexFigures::Memory(index)) => index.write(out),
@@ -156,6 +164,17 @@ impl RouterFigures {
             None => {}
         }
         tokenizers::write(&self.tokenizers, out);
+    }
+}
+
+impl VisitFigures {
+    fn write(&self, out: &mut String) {
+        let help = "Visits of engines for their state, failed ones included.";
+        counter(out, "engine_scrapes_total", help, &self.ended);
+        let help = "Visits of engines that brought nothing.";
+        counter(out, "engine_scrape_failures_total", help, &self.failed);
+        let help = "Engines whose last known state is too old to go by.";
+        gauge(out, "engine_samples_outdated", help, &self.outdated);
     }
 }
 

@@ -5,6 +5,7 @@
 use std::fmt::{self, Display, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kthena_router_health::Standing;
 use kthena_router_scheduler::{Candidate, Pick, Role, Trace};
@@ -45,6 +46,8 @@ struct Ranked {
     address: SocketAddr,
     /// Requests it had in flight at that moment.
     in_flight: u32,
+    /// How long ago the engine told its state; `None` = nobody knows.
+    age: Option<Duration>,
     /// Tokens of the prompt that the engine holds; `None` = nobody knows.
     cached: Option<u32>,
     total: i64,
@@ -102,10 +105,10 @@ impl Explanation {
     }
 
     /// `picks` were chosen among so many of a list; positions are in the list. `cached` has for each of them how many
-    /// tokens of the prompt it holds, unless nobody knows.
+    /// tokens of the prompt it holds, unless nobody knows. `now` is on the clock of samples.
     pub(crate) fn note_placement(
         &mut self,
-        role: Role,
+        (role, now): (Role, Duration),
         (all, considered): (&[Candidate], usize),
         trace: &Trace,
         picks: &[Pick<'_>],
@@ -120,6 +123,7 @@ impl Explanation {
             pod: Arc::clone(&pick.candidate.endpoint.pod().name),
             address: pick.candidate.address,
             in_flight: pick.candidate.endpoint.on_flight(),
+            age: age_of(pick.candidate, now),
             cached: cached.get(at).copied(),
             total: pick.total.0,
             marks: trace.marks_of(pick.position).collect(),
@@ -142,6 +146,7 @@ impl Explanation {
                 pod: Arc::clone(pod),
                 address: *address,
                 in_flight: *in_flight,
+                age: None,
                 cached: None,
                 total: 0,
                 marks: Vec::new(),
@@ -296,6 +301,11 @@ impl Explanation {
     }
 }
 
+fn age_of(candidate: &Candidate, now: Duration) -> Option<Duration> {
+    let sample = candidate.endpoint.sample()?;
+    Some(now.saturating_sub(sample.taken_at))
+}
+
 impl Ranked {
     fn write(&self, out: &mut String) -> fmt::Result {
         write!(out, "{} {}", Ascii(&self.pod), self.total)?;
@@ -325,6 +335,7 @@ impl Ranked {
             "pod": *self.pod,
             "address": self.address.to_string(),
             "inFlight": self.in_flight,
+            "sampleAgeSeconds": self.age.map(|age| age.as_secs_f64()),
             "cachedTokens": self.cached,
             "score": self.total,
             "scores": marks.collect::<Vec<_>>(),

@@ -215,7 +215,8 @@ impl Placing<'_> {
             let trace = watch.1;
             let picks = placed.as_deref().unwrap_or_default();
             let cached = cached_tokens(facts, all, picks);
-            explanation.note_placement(role, (all, considered), &trace, picks, &cached);
+            let seen = (all, considered);
+            explanation.note_placement((role, since_start), seen, &trace, picks, &cached);
             placed
         })
     }

@@ -3,7 +3,9 @@
 use kthena_router_filters::queue::{Queues, WAIT_BOUNDS};
 use kthena_router_filters::settings::Pace;
 use kthena_router_observability::RouterFigures;
-use kthena_router_observability::figures::{OneQueue, QueueFigures, QueueOrder, SessionFigures};
+use kthena_router_observability::figures::{
+    OneQueue, QueueFigures, QueueOrder, SessionFigures, VisitFigures,
+};
 
 use crate::shared::Shared;
 
@@ -19,9 +21,11 @@ pub(crate) fn of(shared: &Shared) -> RouterFigures {
             expired: sessions.expired,
             moved: sessions.moved,
         },
-        visits: shared
-            .scrapes
-            .then(|| (shared.engines.visits(), shared.engines.failures())),
+        visits: shared.scrapes.then(|| VisitFigures {
+            ended: shared.engines.visits(),
+            failed: shared.engines.failures(),
+            outdated: shared.engines.outdated(),
+        }),
         index: shared.kv.as_ref().map(|kv| kv.figures()),
         tokenizers: shared
             .kv

@@ -56,7 +56,7 @@ fn tell_engines(queues: &Queues, snapshot: &Snapshot) {
 }
 
 /// The engines that have the model or adapter loaded, under the name they know it by.
-fn engines(snapshot: &Snapshot, model: &str) -> Engines {
+pub(crate) fn engines(snapshot: &Snapshot, model: &str) -> Engines {
     let mut engines = Engines::default();
     let mut seen = HashSet::new();
     for (server, served) in snapshot.servers_of(model) {

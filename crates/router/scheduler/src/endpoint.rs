@@ -151,6 +151,13 @@ impl Endpoint {
         self.hot.sample.set(sample);
     }
 
+    /// The last measurement is too old to tell of a queue: nothing waits, and no other router's requests are there, as
+    /// far as anybody knows. Everything else stays. Only the task that measures the endpoint may call this.
+    pub fn outdate_sample(&self) {
+        self.sampled_with.store(u32::MAX, Ordering::Relaxed);
+        self.hot.sample.empty_queue();
+    }
+
     /// Requests of others that the engine had when it was last measured: those beyond what this router had in flight.
     pub fn measured_elsewhere(&self) -> u32 {
         let total = self

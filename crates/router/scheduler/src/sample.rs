@@ -105,6 +105,10 @@ impl SampleCell {
         }
     }
 
+    pub(crate) fn empty_queue(&self) {
+        self.waiting.store(0, Ordering::Relaxed);
+    }
+
     pub(crate) fn set(&self, sample: Sample) {
         self.running.store(sample.running, Ordering::Relaxed);
         self.waiting.store(sample.waiting, Ordering::Relaxed);

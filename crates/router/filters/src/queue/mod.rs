@@ -150,9 +150,13 @@ impl Queues {
         }
     }
 
-    /// Lets a request wait for its turn.
-    pub fn enter(&self, ask: &Ask<'_>) -> Result<Waiting, Refused> {
-        let queue = self.queue(ask.model)?;
+    /// Lets a request wait for its turn. The first of a model is asked what was measured of the model's engines so far.
+    pub fn enter(
+        &self,
+        ask: &Ask<'_>,
+        measured: impl FnOnce() -> Engines,
+    ) -> Result<Waiting, Refused> {
+        let queue = self.queue(ask.model, measured)?;
         let session = ask
             .session
             .filter(|_| self.config().boost.is_some())
@@ -272,7 +276,11 @@ impl Queues {
         table.queues.get(model).cloned()
     }
 
-    fn queue(&self, model: &str) -> Result<Arc<Queue>, Refused> {
+    fn queue(
+        &self,
+        model: &str,
+        measured: impl FnOnce() -> Engines,
+    ) -> Result<Arc<Queue>, Refused> {
         if let Some(queue) = self.known_queue(model) {
             return Ok(queue);
         }
@@ -281,7 +289,7 @@ impl Queues {
         let model = Arc::clone(model);
         let queue = table.queues.entry(Arc::clone(&model)).or_insert_with(|| {
             let commons = Arc::clone(&self.commons);
-            Arc::new(Queue::new(model, commons))
+            Arc::new(Queue::new(model, commons, measured()))
         });
         Ok(Arc::clone(queue))
     }

@@ -66,8 +66,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Queue {
-    pub(super) fn new(model: Arc<str>, commons: Arc<Commons>) -> Self {
-        let state = State::new(Arc::clone(&commons.config));
+    pub(super) fn new(model: Arc<str>, commons: Arc<Commons>, measured: Engines) -> Self {
+        let mut state = State::new(Arc::clone(&commons.config));
+        state.set_engines(measured);
         Self {
             model,
             commons,

@@ -51,12 +51,13 @@ impl Scene {
     }
 
     fn try_enter(&self, user: &str, session: &str) -> Result<Waiting, Refused> {
-        self.queues.enter(&Ask {
+        let ask = Ask {
             model: "llama",
             user,
             session: Some(session),
             ..Ask::default()
-        })
+        };
+        self.queues.enter(&ask, Engines::default)
     }
 
     fn counts(&self) -> QueueCounts {
@@ -177,14 +178,12 @@ fn permits_bound_what_is_in_flight_and_endings_wake_the_next() {
 fn models_have_queues_of_their_own() {
     let scene = Scene::new(permits(1));
     let _busy = admitted(&mut scene.enter("ann", ""));
-    let mut other = scene
-        .queues
-        .enter(&Ask {
-            model: "qwen",
-            user: "ann",
-            ..Ask::default()
-        })
-        .unwrap();
+    let ask = Ask {
+        model: "qwen",
+        user: "ann",
+        ..Ask::default()
+    };
+    let mut other = scene.queues.enter(&ask, Engines::default).unwrap();
     drop(admitted(&mut other));
 }
 
@@ -195,7 +194,8 @@ fn a_model_without_a_route_gets_no_queue() {
         model: "gpt-9",
         ..Ask::default()
     };
-    assert_eq!(scene.queues.enter(&ask).unwrap_err(), Refused::UnknownModel);
+    let entered = scene.queues.enter(&ask, Engines::default);
+    assert_eq!(entered.unwrap_err(), Refused::UnknownModel);
     assert!(scene.queues.models().is_empty());
 }
 
@@ -276,7 +276,7 @@ fn closing_ends_waits_and_refuses_new_ones() {
 #[test]
 fn a_closed_queue_refuses_whoever_still_holds_it() {
     let scene = Scene::new(permits(1));
-    let queue = scene.queues.queue("llama").unwrap();
+    let queue = scene.queues.queue("llama", Engines::default).unwrap();
     scene.queues.set_models(["qwen"]);
     assert_eq!(queue.enter("ann", None, 0.0).unwrap_err(), Refused::Closed);
 }

@@ -42,7 +42,11 @@ fn the_exposition() {
             expired: 14,
             moved: 15,
         },
-        visits: Some((16, 17)),
+        visits: Some(VisitFigures {
+            ended: 16,
+            failed: 17,
+            outdated: 18,
+        }),
         index: Some(IndexFigures::Memory(MemoryIndex {
             bytes: 21,
             blocks: 22,

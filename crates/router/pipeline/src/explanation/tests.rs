@@ -1,5 +1,5 @@
 use kthena_router_scheduler::watch::TracedScorer;
-use kthena_router_scheduler::{Endpoint, InFlight, PodIdentity, Score};
+use kthena_router_scheduler::{Endpoint, InFlight, PodIdentity, Sample, Score};
 use rstest::rstest;
 
 use super::*;
@@ -67,7 +67,7 @@ fn by_load(in_flight: &[(&str, u32)], kept: usize) -> Explanation {
         .collect();
     let mut explanation = explanation(DEFAULT);
     explanation.note_placement(
-        Role::Whole,
+        (Role::Whole, Duration::ZERO),
         (&candidates, candidates.len()),
         &trace,
         &picks,
@@ -112,10 +112,10 @@ fn weights_filters_and_health_are_told() {
         total: Score(157),
     }];
     let mut explanation = explanation(DEFAULT);
-    let left = std::time::Duration::from_millis(4_200);
+    let left = Duration::from_millis(4_200);
     explanation.note_untrusted(&"p2".into(), Standing::Ejected { left });
     explanation.note_placement(
-        Role::Whole,
+        (Role::Whole, Duration::ZERO),
         (&candidates, candidates.len()),
         &trace,
         &picks,
@@ -141,8 +141,12 @@ fn weights_filters_and_health_are_told() {
 }
 
 #[test]
-fn what_the_engine_holds_of_the_prompt_is_told_where_it_is_known() {
+fn what_is_known_of_an_engine_is_told() {
     let (candidates, _guards) = pods(&[("p0", 0), ("p1", 0)]);
+    candidates[0].endpoint.set_sample(Sample {
+        taken_at: Duration::from_millis(1_500),
+        ..Sample::default()
+    });
     let picks: Vec<_> = (0..)
         .zip(&candidates)
         .map(|(position, candidate)| Pick {
@@ -153,13 +157,16 @@ fn what_the_engine_holds_of_the_prompt_is_told_where_it_is_known() {
         .collect();
     let mut explanation = explanation(DEFAULT);
     let all = (&candidates[..], 2);
-    explanation.note_placement(Role::Whole, all, &Trace::default(), &picks, &[512, 0]);
+    let role = (Role::Whole, Duration::from_secs(4));
+    explanation.note_placement(role, all, &Trace::default(), &picks, &[512, 0]);
 
     let line = explanation.line(Some("p0"));
     let expected = "(p0 0, in flight 0, 512 tokens cached | p1 0, in flight 0, 0 tokens cached)";
     assert!(line.ends_with(expected), "{line}");
     let told = explanation.value(Some("p0"));
     assert_eq!(told["candidates"][0]["cachedTokens"], 512);
+    assert_eq!(told["candidates"][0]["sampleAgeSeconds"], 2.5);
+    assert_eq!(told["candidates"][1]["sampleAgeSeconds"], Value::Null);
     let unknown = by_load(&[("p0", 0)], 5).value(Some("p0"));
     assert_eq!(unknown["candidates"][0]["cachedTokens"], Value::Null);
 }
@@ -175,7 +182,7 @@ fn pairs_are_told_with_both_pods() {
         total: Score(9),
     };
     explanation.note_placement(
-        Role::Prefill,
+        (Role::Prefill, Duration::ZERO),
         (&prefill, 1),
         &Trace::default(),
         &[pick],

@@ -8,6 +8,7 @@ use kthena_router_pipeline::{BodyFacts, PromptFacts, RouteError};
 use super::Connection;
 use super::client::Gone;
 use super::received::Received;
+use crate::queueing;
 use crate::transport::Transport;
 
 impl<S: Transport> Connection<S> {
@@ -32,7 +33,8 @@ impl<S: Transport> Connection<S> {
             input_tokens: facts.prompt.map_or(0, PromptFacts::tokens),
             max_output_tokens: facts.max_output_tokens(received.body()),
         };
-        let waiting = queues.enter(&ask).map_err(refused)?;
+        let measured = || queueing::engines(&worker.shared.snapshot.load(), &facts.model);
+        let waiting = queues.enter(&ask, measured).map_err(refused)?;
         match self.client.unless_gone(waiting).await {
             Ok(Ok(permit)) => Ok(Some(permit)),
             Ok(Err(QueueEnd::TimedOut)) => Err(RouteError::QueueTimedOut),

@@ -6,7 +6,8 @@
 //! # Invariants
 //!
 //! - A slow or dead pod delays nobody but itself; it is asked ever less often until it answers again.
-//! - A failed round leaves what was known; its age shows in the sample.
+//! - A failed round leaves what was known; its age shows in the sample. When it is [too old](OUTDATED), nothing is taken
+//!   to wait at the engine any more: a queue that nobody sees must not keep requests away from it for ever.
 //! - A pod is asked as soon as it is known, and is dispatched to whether or not it has answered.
 //! - Only one task writes an endpoint's sample.
 //!
@@ -33,6 +34,9 @@ use crate::fetch::FetchLimits;
 use pace::Pace;
 pub(crate) use pods::{Pod, PodTasks, pods};
 use round::{Visit, Visitor};
+
+/// A measurement is too old when so many more should have followed.
+const OUTDATED: u32 = 5;
 
 /// How engines are asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +84,8 @@ impl Default for ScrapeConfig {
 pub(crate) struct EngineFigures {
     visits: AtomicU64,
     failures: AtomicU64,
+    /// Endpoints whose last measurement is too old.
+    outdated: AtomicU64,
     /// Tokens of a block of the KV cache, where an engine says so.
     block_sizes: RwLock<HashMap<EndpointId, u32>>,
 }
@@ -93,6 +99,11 @@ impl EngineFigures {
     /// Visits that brought nothing.
     pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Endpoints whose last measurement is too old to go by.
+    pub(crate) fn outdated(&self) -> u64 {
+        self.outdated.load(Ordering::Relaxed)
     }
 
     /// Tokens of a block of an engine's KV cache; `None` = it did not say.

@@ -9,7 +9,7 @@ use kthena_router_scheduler::{Endpoint, ModelSet, Sample};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::{Common, Pod};
+use super::{Common, EngineFigures, OUTDATED, Pod};
 use crate::fetch::{FetchFault, Fetcher};
 
 /// Models change rarely: they are asked for at every so many visits, and whenever the engine may be another.
@@ -34,8 +34,13 @@ pub(super) struct Visitor {
     fetcher: Fetcher,
     meter: Meter,
     last: Option<Visit>,
+    outdated: Option<Outdated>,
     until_models: u32,
 }
+
+/// An endpoint whose last measurement is too old counts as such until this drops.
+#[derive(Debug)]
+struct Outdated(Arc<EngineFigures>);
 
 /// What a visit to `/metrics` brought.
 enum Told {
@@ -52,6 +57,7 @@ impl Visitor {
             fetcher: Fetcher::new(pod.address, pod.tls.clone()),
             meter: Meter::default(),
             last: None,
+            outdated: None,
             until_models: 0,
         }
     }
@@ -72,7 +78,27 @@ impl Visitor {
             figures.failures.fetch_add(1, Ordering::Relaxed);
         }
         self.last = Some(visit);
+        self.note_age(visit);
         visit
+    }
+
+    /// Takes back what an old measurement says of a queue, once.
+    fn note_age(&mut self, visit: Visit) {
+        let pod = &self.endpoint.pod().name;
+        if visit == Visit::Fresh {
+            if self.outdated.take().is_some() {
+                tracing::info!(%pod, "the engine tells its state again");
+            }
+            return;
+        }
+        let sample = self.endpoint.sample().filter(|_| self.outdated.is_none());
+        let age = sample.map(|sample| self.now().saturating_sub(sample.taken_at));
+        let Some(age) = age.filter(|age| *age > self.interval() * OUTDATED) else {
+            return;
+        };
+        tracing::warn!(%pod, ?age, "the engine no longer tells its state; what waited there is not known any more");
+        self.endpoint.outdate_sample();
+        self.outdated = Some(Outdated::count(&self.common.figures));
     }
 
     async fn both(&mut self) -> Visit {
@@ -167,6 +193,19 @@ fn sample(state: &EngineState, taken_at: Duration) -> Sample {
         ttft: state.first_token,
         tpot: state.next_token,
         taken_at,
+    }
+}
+
+impl Outdated {
+    fn count(figures: &Arc<EngineFigures>) -> Self {
+        figures.outdated.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(figures))
+    }
+}
+
+impl Drop for Outdated {
+    fn drop(&mut self) {
+        self.0.outdated.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use kthena_api::model_server::InferenceEngine;
 use kthena_router_scheduler::{Endpoint, PodIdentity};
+use rstest::rstest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::{EngineFigures, Pod, ScrapeConfig, Scraper};
+use super::{EngineFigures, OUTDATED, Pod, ScrapeConfig, Scraper, Visitor};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -78,6 +79,16 @@ impl Engine {
             "/metrics",
             format!(
                 "# TYPE vllm:num_requests_waiting gauge\nvllm:num_requests_waiting {waiting}\n"
+            ),
+        );
+    }
+
+    fn busy(&self, running: u32, waiting: u32) {
+        self.set(
+            "/metrics",
+            format!(
+                "# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running {running}\n\
+                 # TYPE vllm:num_requests_waiting gauge\nvllm:num_requests_waiting {waiting}\n"
             ),
         );
     }
@@ -163,7 +174,7 @@ async fn a_pod_is_asked_at_once_and_again() {
 #[tokio::test]
 async fn a_failed_visit_leaves_what_was_known_and_its_age() {
     let engine = Engine::start().await;
-    engine.waiting(3);
+    engine.busy(2, 3);
     engine.set("/v1/models", r#"{"data":[{"id":"base"}]}"#);
     let pod = engine.pod("a");
     let running = start(quick(), std::slice::from_ref(&pod));
@@ -172,11 +183,59 @@ async fn a_failed_visit_leaves_what_was_known_and_its_age() {
     engine.set("/v1/models", "broken");
     until("failures", || running.figures.failures() > 2).await;
     let sample = pod.endpoint.sample().unwrap();
-    assert_eq!(sample.waiting, 3);
+    assert_eq!(sample.running, 2);
     assert!(pod.endpoint.models().contains("base"));
     engine.waiting(4);
     until("recovery", || waiting(&pod) == Some(4)).await;
     assert!(pod.endpoint.sample().unwrap().taken_at > sample.taken_at);
+}
+
+#[rstest]
+#[case::that_breaks("vllm:num_requests_waiting broken\n")]
+#[case::that_has_no_metrics_any_more("up 1\n")]
+#[tokio::test]
+async fn a_queue_is_believed_in_for_a_while_only(#[case] page: &str) {
+    const INTERVAL: Duration = Duration::from_hours(1);
+    let engine = Engine::start().await;
+    engine.busy(2, 3);
+    let pod = engine.pod("a");
+    let figures = Arc::new(EngineFigures::default());
+    let scraper = Scraper::new(
+        ScrapeConfig::every(INTERVAL),
+        Instant::now(),
+        Arc::clone(&figures),
+    );
+    let mut visitor = Visitor::new(Arc::clone(&scraper.common), &pod);
+    visitor.visit().await;
+    let later = async |intervals: u32| {
+        tokio::time::pause();
+        tokio::time::advance(INTERVAL * intervals).await;
+        tokio::time::resume();
+    };
+
+    engine.set("/metrics", page);
+    later(OUTDATED - 1).await;
+    visitor.visit().await;
+    assert_eq!((waiting(&pod), figures.outdated()), (Some(3), 0));
+    assert_eq!(pod.endpoint.measured_elsewhere(), 5);
+
+    later(1).await;
+    visitor.visit().await;
+    assert_eq!((waiting(&pod), figures.outdated()), (Some(0), 1));
+    assert_eq!(pod.endpoint.measured_elsewhere(), 0);
+    assert_eq!(pod.endpoint.sample().unwrap().running, 2);
+
+    engine.waiting(4);
+    visitor.visit().await;
+    assert_eq!((waiting(&pod), figures.outdated()), (Some(4), 0));
+    assert_eq!(pod.endpoint.measured_elsewhere(), 4);
+
+    engine.set("/metrics", page);
+    later(OUTDATED + 1).await;
+    visitor.visit().await;
+    assert_eq!(figures.outdated(), 1);
+    drop(visitor);
+    assert_eq!(figures.outdated(), 0, "the pod is gone");
 }
 
 #[tokio::test]

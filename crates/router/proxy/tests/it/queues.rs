@@ -1,16 +1,16 @@
 //! Requests that wait for their turn.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kthena_router_filters::settings::{FairnessConfig, Pace, QueueConfig};
-use kthena_router_proxy::RouterConfig;
+use kthena_router_filters::settings::{BoostConfig, FairnessConfig, Pace, QueueConfig};
+use kthena_router_proxy::{RouterConfig, ScrapeConfig};
 use rstest::rstest;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::client::{chat, soon};
+use crate::client::{chat, get, soon};
 use crate::engine::{Engine, STREAM_HEAD, Step, event, ok};
 use crate::setup::{TestRouter, config};
 
@@ -73,6 +73,57 @@ async fn the_next_request_goes_when_the_one_before_has_ended() {
     gate.add_permits(1);
     assert_eq!(clients[1].answer().await.status, 200);
     until(&router, ["size 0", "inflight 0", "dequeue_total 2"]).await;
+}
+
+/// Engines in which somebody waits get no more, under the name they know the model by, until nobody does or nobody can
+/// tell any more.
+#[rstest]
+#[case::nobody_waits_any_more(
+    "# TYPE vllm:num_requests_waiting gauge\nvllm:num_requests_waiting 0\n"
+)]
+#[case::nobody_can_tell("vllm:num_requests_waiting broken\n")]
+#[tokio::test]
+async fn engines_that_queue_hold_back_what_waits_here(#[case] later: &'static str) {
+    let busy = "# TYPE vllm:num_requests_waiting gauge\nvllm:num_requests_waiting 1\n";
+    let page = Arc::new(Mutex::new(busy));
+    let shown = Arc::clone(&page);
+    let engine = Engine::start(move |_, asked| {
+        if asked.head.starts_with("GET /metrics") {
+            ok(*shown.lock().unwrap())
+        } else if asked.head.starts_with("GET /v1/models") {
+            ok(r#"{"data":[{"id":"served"}]}"#)
+        } else {
+            ok("{}")
+        }
+    })
+    .await;
+    let chats = || {
+        let seen = engine.seen().into_iter();
+        seen.filter(|seen| seen.head.starts_with("POST")).count()
+    };
+    let config = RouterConfig {
+        queue: QueueConfig {
+            boost: Some(BoostConfig::default()),
+            ..QueueConfig::off()
+        },
+        scrape: Some(ScrapeConfig::every(Duration::from_millis(50))),
+        ..config()
+    };
+    let router = TestRouter::with(config, &[&engine], &json!({"model": "served"})).await;
+    soon(async { while router.ask(&get("/readyz")).await.status != 200 {} }).await;
+    let mut client = router.client().await;
+
+    client.send(&chat("m")).await;
+    router
+        .until_metric("kthena_router_session_boost_queue_size{model=\"m\"} 1")
+        .await;
+    // The queue hears of its engines again.
+    engine.until_seen(engine.seen().len() + 40).await;
+    assert_eq!(chats(), 0);
+
+    *page.lock().unwrap() = later;
+    assert_eq!(client.answer().await.status, 200);
+    assert_eq!(chats(), 1);
 }
 
 #[tokio::test]

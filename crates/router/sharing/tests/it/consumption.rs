@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use kthena_router_filters::queue::{Ask, Permit, Queues, Waiting};
+use kthena_router_filters::queue::{Ask, Engines, Permit, Queues, Waiting};
 use kthena_router_filters::settings::{FairnessConfig, Pace, QueueConfig};
 use kthena_router_filters::{Clock, Now};
 use kthena_router_sharing::consumption::SUMS_PREFIX;
@@ -57,7 +57,7 @@ impl Router {
             user,
             ..Ask::default()
         };
-        self.queues.enter(&ask).unwrap()
+        self.queues.enter(&ask, Engines::default).unwrap()
     }
 
     /// Holds the only permit until `ann` and `bob` wait for it, then says who gets it.

@@ -106,7 +106,7 @@ fn what_a_request_will_cost_counts_behind_its_switch(
             input_tokens,
             max_output_tokens,
         };
-        scene.queues.enter(&ask).unwrap()
+        scene.queues.enter(&ask, Engines::default).unwrap()
     };
     let waiting = vec![
         ("long", ask("ann", 10, 4000)),

@@ -72,6 +72,23 @@ fn a_measurement_opens_a_gate_that_nothing_else_would() {
 }
 
 #[test]
+fn the_first_request_of_a_model_goes_by_what_is_known_already() {
+    let scene = Scene::new(boosted());
+    let ask = Ask {
+        model: "llama",
+        ..Ask::default()
+    };
+    let mut waiting = scene
+        .queues
+        .enter(&ask, || Engines { pods: 1, idle: 0 })
+        .unwrap();
+    assert!(look(&mut waiting).is_pending());
+    let idle = Engines { pods: 1, idle: 1 };
+    scene.queues.set_engines("llama", idle);
+    drop(admitted(&mut waiting));
+}
+
+#[test]
 fn who_leaves_behind_a_closed_gate_is_gone_at_once() {
     let scene = Scene::new(boosted());
     serve(&scene, "", "");
